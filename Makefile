@@ -1,0 +1,69 @@
+# GNU make 3.81, on macOS and Linux. Paths are relative, so that the folder may have any name.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint types contracts bench lock clean
+
+STAMP := .venv/.headrace-setup
+UV := uv==0.13.9
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## Make .venv and install what the locks name; PYTHON=... picks the interpreter of a new .venv
+
+# Candidates are run, not looked up: a version manager's shim exists, and fails, for a Python that is not installed.
+$(STAMP): pyproject.toml requirements.lock requirements-dev.lock
+	@usable='import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))'; \
+	if ! .venv/bin/python -c "$$usable" >/dev/null 2>&1; then \
+	  set -- python3.13 python3.12 python3.11 python3; \
+	  [ -z "$$PYTHON" ] || set -- "$$PYTHON"; \
+	  found=; \
+	  for candidate in "$$@"; do \
+	    if "$$candidate" -c "$$usable" >/dev/null 2>&1; then found=$$candidate; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "make setup: no usable Python: tried $$*; it takes 3.11, 3.12 or 3.13 with venv and ensurepip" \
+	      "(on Debian and Ubuntu the package python3-venv); name one with PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Making .venv with $$("$$found" --version)"; \
+	  "$$found" -m venv --clear .venv; \
+	fi
+	@echo 'Installing the locked libraries and Headrace (the first time about 110 MB to download)'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Shoppers, broker and worker in one terminal, nothing else needed; ARGS=... go to `headrace demo`
+	@.venv/bin/headrace demo $(ARGS)
+
+test: $(STAMP) ## Run the tests and the examples in docstrings; ARGS=... go to pytest
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: lint types contracts test ## Everything that CI runs
+
+lint: $(STAMP) ## Style and format
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+
+types: $(STAMP) ## mypy, strict
+	@.venv/bin/mypy
+
+contracts: $(STAMP) ## Which room may import which
+	@.venv/bin/lint-imports --no-logo
+
+bench: $(STAMP) ## Run the benchmarks; ARGS=... go to `python -m benchmarks`
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+# One lock for every supported Python and platform, without the address of an index; ARGS=--upgrade takes newer versions.
+lock: $(STAMP) ## Resolve requirements.lock and requirements-dev.lock anew; ARGS=--upgrade for newer versions
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --quiet \
+	  $(ARGS) --output-file requirements.lock
+	@.venv/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header \
+	  --quiet $(ARGS) --constraints requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove .venv, caches and build output; never the data of a worker
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

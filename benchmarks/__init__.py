@@ -1,0 +1,1 @@
+"""Measurements of the whole, by name: ``python -m benchmarks``."""

@@ -1,0 +1,171 @@
+"""The engine with the smallest fold that keeps a row: JSON in, a row in RocksDB, a changelog, one JSON out per event.
+
+What counts is the worker's own processor time, start-up taken off: a run with next to no work is measured, too. The
+broker is the embedded one, in a process of its own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from confluent_kafka import Producer
+
+from streams.contract.events import Event, encode_event
+from streams.contract.settings import Kafka, Settings
+from streams.contract.topics import CLICKSTREAM, USERS_CHANGELOG
+from streams.engine.offsets import Offsets
+from streams.ops.broker import EmbeddedBroker
+from tests.engine.counting import Count
+
+ROOT: Final = Path(__file__).parents[1]
+TOPICS: Final = {topic.name: topic.partitions for topic in Settings().topics}
+PARTITIONS: Final = Settings().kafka.partitions
+USERS: Final = 20_000
+TIMEOUT_S: Final = 900.0
+
+
+class Usage(NamedTuple):
+    """What a worker took from its start to its end."""
+
+    cpu_s: float
+    peak_rss_bytes: int
+
+
+def measure_throughput(quick: bool) -> dict[str, Any]:
+    """Folds a backlog that is there before the worker starts."""
+    events = 20_000 if quick else 200_000
+    start = idle_usage()
+    with EmbeddedBroker(TOPICS) as broker:
+        publish(broker, events)
+        usage = run_worker(broker)
+    cpu_s = usage.cpu_s - start.cpu_s
+    return {
+        "events": events,
+        "events_per_core_s": round(events / cpu_s),
+        "cpu_us_per_event": round(cpu_s / events * 1e6, 2),
+        "start_up_cpu_s": round(start.cpu_s, 2),
+    }
+
+
+def measure_recovery(quick: bool) -> dict[str, Any]:
+    """Reads a changelog of rows onto an empty disk."""
+    rows = 20_000 if quick else 200_000
+    start = idle_usage()
+    with EmbeddedBroker(TOPICS) as broker:
+        log_rows(broker, rows)
+        publish(broker, PARTITIONS)
+        usage = run_worker(broker)
+    cpu_s = usage.cpu_s - start.cpu_s
+    return {"rows": rows, "rows_per_core_s": round(rows / cpu_s), "cpu_us_per_row": round(cpu_s / rows * 1e6, 2)}
+
+
+def measure_backlog(quick: bool) -> dict[str, Any]:
+    """Takes the memory of a worker with a backlog far larger than its buffers; the broker holds the end of it."""
+    published = 200_000 if quick else 2_000_000
+    start = idle_usage()
+    with EmbeddedBroker(TOPICS) as broker:
+        publish(broker, published)
+        with Offsets(Kafka(bootstrap_servers=broker.bootstrap_servers)) as offsets:
+            held = sum(end - first for first, end in (offsets.coverage(CLICKSTREAM, n) for n in range(PARTITIONS)))
+        usage = run_worker(broker)
+    return {
+        "published_events": published,
+        "held_events": held,
+        "peak_rss_mib": round(usage.peak_rss_bytes / 2**20),
+        "idle_rss_mib": round(start.peak_rss_bytes / 2**20),
+    }
+
+
+def idle_usage() -> Usage:
+    """Measures a worker that has one event in each partition."""
+    with EmbeddedBroker(TOPICS) as broker:
+        publish(broker, PARTITIONS)
+        return run_worker(broker)
+
+
+def publish(broker: EmbeddedBroker, events: int) -> None:
+    with publisher(broker) as producer:
+        for number in range(events):
+            event = Event(
+                event_id=f"e{number}",
+                timestamp_ms=1_767_225_600_000 + number,
+                kind="view",
+                user_id=f"user-{number * 7919 % USERS}",
+                item_id="x",
+                price=1.5,
+            )
+            producer.produce(CLICKSTREAM, encode_event(event), event.user_id)
+            if number % 1000 == 0:
+                producer.poll(0)
+
+
+def log_rows(broker: EmbeddedBroker, rows: int) -> None:
+    with publisher(broker) as producer:
+        for number in range(rows):
+            row = msgspec.msgpack.encode(Count(guard=number, events=number))
+            producer.produce(USERS_CHANGELOG, row, f"logged-{number}", partition=number % PARTITIONS)
+            if number % 1000 == 0:
+                producer.poll(0)
+
+
+@contextmanager
+def publisher(broker: EmbeddedBroker) -> Iterator[Producer]:
+    producer = Producer(
+        {
+            "bootstrap.servers": broker.bootstrap_servers,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "linger.ms": 50,
+            "batch.num.messages": Settings().engine.batch_records,
+            "queue.buffering.max.messages": 0,
+        }
+    )
+    yield producer
+    producer.flush()
+
+
+def run_worker(broker: EmbeddedBroker) -> Usage:
+    """Runs a worker on an empty disk until it has committed everything."""
+    with tempfile.TemporaryDirectory() as data_dir:
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
+        }
+        command = [sys.executable, "-m", "tests.engine.counting"]
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            wait_until_committed(broker, worker)
+            worker.send_signal(signal.SIGTERM)
+            _, status, used = os.wait4(worker.pid, 0)
+            worker.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            if worker.returncode is None:
+                worker.kill()
+                worker.wait()
+    # The kernel counts in bytes on macOS, in KiB elsewhere.
+    return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def wait_until_committed(broker: EmbeddedBroker, worker: "subprocess.Popen[bytes]") -> None:
+    deadline_s = time.monotonic() + TIMEOUT_S
+    kafka = Kafka(bootstrap_servers=broker.bootstrap_servers)
+    with Offsets(kafka, group=Settings().engine.app_id) as offsets:
+        missing = list(range(PARTITIONS))
+        while missing:
+            if worker.poll() is not None or time.monotonic() > deadline_s:
+                raise RuntimeError(f"the worker has not committed partitions {missing} (it ended with {worker.poll()})")
+            time.sleep(0.2)
+            missing = [
+                number
+                for number in missing
+                if offsets.committed(CLICKSTREAM, number) < offsets.coverage(CLICKSTREAM, number).end
+            ]

@@ -1,0 +1,72 @@
+"""The engine alone: counts words in micro-batches; kill it whenever you like, the counts stay right.
+
+It reads the topic ``words`` (one word a record, which is its key, too) and writes ``word-counts``. Create both, and
+``word-counts-changelog`` (compacted), with 4 partitions each; then, with a broker at KAFKA_BOOTSTRAP_SERVERS::
+
+    python examples/wordcount.py
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import faust
+import msgspec
+
+from streams.contract.fold import Folded, PartitionRow, SourceRecord
+from streams.contract.outputs import Output
+from streams.contract.settings import load_settings
+from streams.engine.app import BatchApp
+from streams.engine.outputs import ProducerOutputs
+from streams.engine.worker import FoldWorker
+
+
+class Count(msgspec.Struct, array_like=True):
+    guard: int = -1  # the highest offset that is counted: how a repeat is known
+    deadline_ms: int = 0
+    times: int = 0
+
+
+@dataclass
+class State:
+    row: PartitionRow
+
+
+class WordCount:
+    """``(rows, events) -> (rows, outputs)``: all that is about words is here."""
+
+    source, changelog, schema = "words", "word-counts-changelog", 1
+    decode_row = staticmethod(msgspec.msgpack.Decoder(Count).decode)
+    encode_row = staticmethod(msgspec.msgpack.Encoder().encode)
+
+    def decode(self, record: SourceRecord, partition: int) -> bytes:
+        return record.value or b""
+
+    def open(self, row: PartitionRow, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> State:
+        return State(row)
+
+    def keys(self, state: State, events: Sequence[tuple[int, bytes]]) -> Iterable[bytes]:
+        return {word for _, word in events}
+
+    def fold(self, state: State, events: Sequence[tuple[int, bytes]], rows: dict[bytes, Count | None]) -> Folded[Count]:
+        counts = {word: row or Count() for word, row in rows.items()}
+        for offset, word in events:
+            if offset > counts[word].guard:
+                counts[word].guard = offset
+                counts[word].times += 1
+        return Folded([Output("word-counts", word, b"%d" % count.times) for word, count in counts.items()], counts)
+
+
+def main() -> None:
+    settings = load_settings(environment={"HEADRACE_ENGINE__APP_ID": "wordcount", **os.environ})
+    app = BatchApp(settings)
+    table = app.rows("words", WordCount.changelog, settings.kafka.partitions)
+    worker = FoldWorker(WordCount(), table, ProducerOutputs(settings.kafka, settings.engine), app.offsets, settings)
+    source = app.batches(WordCount.source, settings.kafka.partitions)
+    app.agent(source, name="wordcount", concurrency=1)(worker.run)
+    app.finalize()
+    faust.Worker(app, loglevel="warn").execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

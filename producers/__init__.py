@@ -1,0 +1,1 @@
+"""Clickstream producers: synthetic shoppers, and replays of files in known formats."""

@@ -1,0 +1,1 @@
+"""Files in known formats, as events."""

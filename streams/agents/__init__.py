@@ -1,0 +1,1 @@
+"""One file a fold: its Faust agent and its table."""

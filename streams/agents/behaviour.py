@@ -1,0 +1,47 @@
+"""The Behaviour agent: clickstream in; predictions, recommendations, decisions, experiences and relations out."""
+
+from typing import Any
+
+from faust.types import StreamT
+
+from streams.contract.records import decode_item, decode_parameters
+from streams.contract.settings import Settings
+from streams.contract.topics import CLICKSTREAM, ITEMS, MODELS, USERS_CHANGELOG
+from streams.core.behaviour import BehaviourFold
+from streams.core.features.schema import feature_schema
+from streams.core.models.scoring import Scorers
+from streams.core.policies.choice import PolicyModels
+from streams.core.retrieval.catalogue import Catalogue
+from streams.engine.app import BatchApp
+from streams.engine.feeds import FeedReader
+from streams.engine.outputs import Outputs
+from streams.engine.worker import FoldWorker
+
+
+def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWorker:
+    """Adds the agent and its table to the app; its feeds are read whole before the app starts."""
+    items = FeedReader(ITEMS, settings.kafka, decode_item, frozen=settings.frozen_feeds)
+    models = FeedReader(MODELS, settings.kafka, decode_parameters, frozen=settings.frozen_feeds)
+    catalogue = Catalogue(settings)
+    scorers = Scorers(settings.targets, feature_schema(settings.windows))
+    policies = PolicyModels()
+
+    def refresh() -> None:
+        catalogue.apply(items.take())
+        for parameters in models.take():
+            if parameters.learner in policies.versions:
+                policies.apply(parameters)
+            else:
+                scorers.apply(parameters)
+
+    app.background += [items, models]
+    partitions = settings.kafka.partitions
+    table = app.rows("users", USERS_CHANGELOG, partitions)
+    fold = BehaviourFold(settings, catalogue, scorers, policies)
+    worker = FoldWorker(fold, table, outputs, app.offsets, settings, refresh)
+
+    @app.agent(app.batches(CLICKSTREAM, partitions), name="behaviour", concurrency=1)
+    async def behaviour(stream: StreamT[Any]) -> None:
+        await worker.run(stream)
+
+    return worker

@@ -1,0 +1,49 @@
+"""The Faust app: the only place where agents, tables and settings come together.
+
+``faust -A streams.app worker`` and ``headrace worker`` both run it. Nothing connects when this module is imported.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from streams.agents.behaviour import add_behaviour
+from streams.agents.learning import add_learning
+from streams.agents.relations import add_relations
+from streams.contract.errors import ConfigurationError
+from streams.contract.settings import Settings, load_settings
+from streams.engine.app import BatchApp
+from streams.engine.outputs import ProducerOutputs
+from streams.ops.metrics import Reporter
+
+FOLDS: Final = {"behaviour": add_behaviour, "relations": add_relations, "learning": add_learning}
+
+
+def build_app(settings: Settings, folds: Sequence[str] = tuple(FOLDS)) -> BatchApp:
+    """Builds the app of one worker.
+
+    Args:
+        folds: Which folds it runs. Workers with different folds are different consumer groups, so either every worker
+            of a cluster runs all folds, or each fold runs on workers of its own.
+
+    Raises:
+        ConfigurationError: There is no such fold.
+    """
+    if unknown := set(folds) - set(FOLDS):
+        raise ConfigurationError(f"there is no fold {sorted(unknown)[0]!r}; there are {', '.join(FOLDS)}")
+    app = BatchApp(settings, group=".".join([settings.engine.app_id, *(folds if set(folds) != set(FOLDS) else ())]))
+    outputs = ProducerOutputs(settings.kafka, settings.engine)
+    workers = [FOLDS[name](app, settings, outputs) for name in FOLDS if name in folds]
+    app.background.append(Reporter(settings, {worker.engine.fold.source: worker for worker in workers}))
+    app.finalize()
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    config = os.environ.get("HEADRACE_CONFIG")
+    app = build_app(load_settings(Path(config) if config else None, os.environ))
+    globals()["app"] = app
+    return app

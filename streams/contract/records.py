@@ -1,0 +1,223 @@
+"""The records that Headrace itself writes: JSON for people and other teams, MessagePack between its own folds."""
+
+from typing import Any, Final
+
+import msgspec
+
+
+def event_ref(topic: str, partition: int, offset: int) -> str:
+    """Names the event an output was made from; a reader drops repeats by it.
+
+    >>> event_ref("clickstream", 3, 41)
+    'clickstream-3-41'
+    """
+    return f"{topic}-{partition}-{offset}"
+
+
+class Reason(msgspec.Struct, frozen=True, gc=False):
+    """How much one feature moved a score, in log-odds."""
+
+    feature: str
+    contribution: float
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """One value of ``predictions``: what the shopper is expected to do next, as of one event.
+
+    Attributes:
+        event_ref: The event it was made at.
+        probabilities: Target to the champion's probability that it happens within the target's horizon.
+        reasons: Target to the features that moved its score most, strongest first.
+        models: Target to the version of the weights that were used; 0 is the declared prior.
+    """
+
+    event_ref: str
+    user_id: str
+    timestamp_ms: int
+    probabilities: dict[str, float]
+    reasons: dict[str, list[Reason]]
+    models: dict[str, int]
+
+
+class RecommendedItem(msgspec.Struct, frozen=True, gc=False):
+    """One slot of a slate.
+
+    Attributes:
+        score: The policy's estimate of the reward; ``None`` where it has none (the control).
+        propensity: Probability that this item was drawn for this slot, given the slots before it.
+        reason: The kind of retrieval that proposed it.
+    """
+
+    item_id: str
+    score: float | None
+    propensity: float
+    reason: str
+
+
+class Recommendation(msgspec.Struct, frozen=True, gc=False):
+    """One value of ``recommendations``: what to show to whom, and what to echo with the feedback.
+
+    Attributes:
+        decision_id: Echo it with ``impression`` and ``click``. It is the event_ref and a digest of the slate.
+        items: Best slot first; empty where there was nothing to recommend.
+        models: Policy's model to the version that was used.
+    """
+
+    decision_id: str
+    event_ref: str
+    user_id: str
+    timestamp_ms: int
+    policy: str
+    items: list[RecommendedItem]
+    models: dict[str, int]
+
+
+class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One value of ``decisions`` (MessagePack): all that is needed to evaluate another policy on this decision.
+
+    Attributes:
+        shortlist: Every item that could have been shown, in retrieval's order, ``(n_items,)``.
+        kinds: Kind of retrieval of each, ``(n_items,)``.
+        features: float64, C order, ``(n_items, n_features)``.
+        slate: Indices into the shortlist, first slot first, ``(n_slots,)``.
+        propensities: Of each slot given the ones before it, ``(n_slots,)``, all else (the kind) given, too.
+        state: The Q agent's discretised session state.
+        kind: The kind that the Q agent chose, -1 where no kind was chosen.
+        kind_probability: Probability of that choice; 1 where no kind was chosen.
+        sampling_rate: Share of decisions that are logged.
+    """
+
+    decision_id: str
+    event_ref: str
+    user_id: str
+    timestamp_ms: int
+    policy: str
+    shortlist: list[str]
+    kinds: list[int]
+    features: bytes
+    slate: list[int]
+    propensities: list[float]
+    state: int
+    kind: int
+    kind_probability: float
+    epsilon: float
+    mask: int
+    models: dict[str, int]
+    sampling_rate: float
+
+
+class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One value of ``experiences`` (MessagePack): examples for one learner, as columns, in trigger order.
+
+    A trigger is the event that made the example complete: ``(offset, index)`` of source partition ``partition``.
+
+    Attributes:
+        learner: A target or a policy's model.
+        offsets: int64, ``(n_examples,)``.
+        indices: int32, ``(n_examples,)``; numbers the examples of one offset.
+        columns: How many columns a vector has; a learner refuses another number.
+        vectors: float32, C order, ``(n_examples, n_columns)``.
+        labels: float64, ``(n_examples,)``: a label, or a reward.
+        members: Names of the family's members, champion first.
+        probabilities: float64, ``(n_examples, n_members)``, as served; NaN for a member that did not exist yet.
+        weights: float64, ``(n_examples,)``: one over the sampling rate.
+        timestamps_ms: int64, ``(n_examples,)``: when the prediction or decision was made.
+    """
+
+    learner: str
+    partition: int
+    offsets: bytes
+    indices: bytes
+    columns: int
+    vectors: bytes
+    labels: bytes
+    members: list[str]
+    probabilities: bytes
+    weights: bytes
+    timestamps_ms: bytes
+
+
+class Relation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one event says of one item.
+
+    Attributes:
+        offset: Of the event, in the source partition of the batch.
+        kind: ``view``, ``add_to_cart``, ``purchase``, ``impression``, ``click``, or ``covisit``: the mirror image of a
+            view's ``related``, which changes neighbours only.
+        related: Items seen before in the same session, nearest first.
+    """
+
+    offset: int
+    index: int
+    timestamp_ms: int
+    item_id: str
+    kind: str
+    category: str | None
+    price: float | None
+    related: list[str]
+
+
+class RelationBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One value of ``relations`` (MessagePack): relations of one source partition, in trigger order."""
+
+    partition: int
+    relations: list[Relation]
+
+
+class ItemSummary(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One value of the ``items`` feed (MessagePack): what retrieval and ranking need of an item.
+
+    Attributes:
+        first_seen_ms: Event time of the first relation.
+        updated_ms: Event time that the decayed numbers are as of.
+        popularity: Decayed, weighted count of views, carts and purchases.
+        impressions: Decayed count of times it was shown.
+        clicks: Decayed count of clicks when shown.
+        neighbours: Items visited together with it, strongest first.
+        strengths: Their decayed co-visitation, same order.
+    """
+
+    item_id: str
+    category: str | None
+    price: float | None
+    first_seen_ms: int
+    updated_ms: int
+    popularity: float
+    impressions: float
+    clicks: float
+    neighbours: list[str]
+    strengths: list[float]
+
+
+class Parameters(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One value of the ``models`` feed (MessagePack): the exported parameter arrays of one member.
+
+    Attributes:
+        learner: A target or a policy's model.
+        member: Of its family.
+        champion: Whether this member's probabilities are the ones that are served.
+        version: Experience records that the learner has learned from; higher with every export.
+        schema: Fingerprint of the feature names; a scorer refuses another one.
+        examples: How many examples it has learned from.
+        arrays: Name to ``[dtype, shape, bytes]``, see :mod:`streams.contract.arrays`.
+    """
+
+    learner: str
+    member: str
+    champion: bool
+    version: int
+    schema: int
+    examples: int
+    arrays: dict[str, Any]
+
+
+JSON: Final = msgspec.json.Encoder()
+MSGPACK: Final = msgspec.msgpack.Encoder()
+
+decode_prediction: Final = msgspec.json.Decoder(Prediction).decode
+decode_recommendation: Final = msgspec.json.Decoder(Recommendation).decode
+decode_logged_decision: Final = msgspec.msgpack.Decoder(LoggedDecision).decode
+decode_experiences: Final = msgspec.msgpack.Decoder(ExperienceBatch).decode
+decode_relations: Final = msgspec.msgpack.Decoder(RelationBatch).decode
+decode_item: Final = msgspec.msgpack.Decoder(ItemSummary).decode
+decode_parameters: Final = msgspec.msgpack.Decoder(Parameters).decode

@@ -1,0 +1,309 @@
+"""The settings: one frozen tree, read from one TOML file, overridden by environment variables, passed down."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from streams.contract.errors import ConfigurationError
+from streams.contract.events import Kind
+from streams.contract.topics import POLICY_LEARNERS, Topic, topics
+
+ENVIRONMENT_PREFIX: Final = "HEADRACE_"
+
+Positive = Annotated[int, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0.0)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the TOML file."""
+
+
+class Kafka(Section, frozen=True):
+    """Where the broker is and how to talk to it."""
+
+    bootstrap_servers: str = "localhost:9092"
+    partitions: Positive = 4
+    replication_factor: Positive = 1
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str = ""
+    sasl_password: str = ""
+    ssl_ca_location: str = ""
+
+
+class Engine(Section, frozen=True):
+    """Micro-batches, tables and the process around them.
+
+    Attributes:
+        batch_records: Records of one partition that make a micro-batch at the most.
+        buffer_batches: Micro-batches that Faust buffers for each partition.
+        fetch_wait_ms: How long the broker may hold an empty fetch.
+        hold_ms: How long ``relations`` and ``experiences`` are gathered before they are folded.
+        watchdog_s: With lag and no progress, or without an assignment, for so long, the worker exits.
+        max_output_bytes: Of one record; a larger one stops the worker before anything is produced.
+        max_row_bytes: Likewise of one row.
+        dead_letter_bytes: What a dead letter keeps of the record.
+    """
+
+    app_id: str = "headrace"
+    data_dir: str = ".headrace"
+    batch_records: Positive = 2000
+    buffer_batches: Positive = 8
+    fetch_wait_ms: Positive = 20
+    hold_ms: Annotated[int, Meta(ge=0)] = 500
+    commit_interval_s: Seconds = 0.5
+    session_timeout_s: Seconds = 10.0
+    heartbeat_interval_s: Seconds = 1.0
+    delivery_timeout_s: Seconds = 30.0
+    shutdown_timeout_s: Seconds = 15.0
+    watchdog_s: Seconds = 60.0
+    standby_replicas: Annotated[int, Meta(ge=0)] = 0
+    max_output_bytes: Positive = 900_000
+    max_row_bytes: Positive = 900_000
+    dead_letter_bytes: Positive = 4096
+    block_cache_bytes: Positive = 16 * 1024 * 1024
+    write_buffer_bytes: Positive = 8 * 1024 * 1024
+
+
+class Time(Section, frozen=True):
+    """Event time.
+
+    Attributes:
+        allowed_lateness_s: How far the watermark stays behind the latest event of its partition.
+        ahead_tolerance_s: An event further ahead of its record's timestamp is a dead letter.
+        session_gap_s: A session ends after so long without an event.
+    """
+
+    allowed_lateness_s: Seconds = 300.0
+    ahead_tolerance_s: Seconds = 300.0
+    session_gap_s: Seconds = 1800.0
+
+
+class Window(Section, frozen=True):
+    """A sliding window as a ring of panes; it spans ``panes * pane_s`` seconds, half-open."""
+
+    name: str
+    pane_s: Positive
+    panes: Annotated[int, Meta(gt=0, le=128)]
+
+
+class Target(Section, frozen=True):
+    """Something to predict.
+
+    Attributes:
+        label: The kind of event that makes the label 1 within the horizon.
+        horizon_s: After the prediction; for ``click`` after the impression.
+        sampling_rate: Share of the eligible moments at which a prediction is kept to be labelled.
+        prior: Probability that is served before anything has been learned.
+    """
+
+    name: str
+    label: Kind
+    horizon_s: Positive
+    sampling_rate: Annotated[float, Meta(gt=0.0, le=1.0)]
+    prior: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    members: tuple[Literal["linear", "perceptron"], ...] = ("linear",)
+
+
+class Decisions(Section, frozen=True):
+    """What is shown, by whom, and how its reward joins.
+
+    Attributes:
+        shares: Policy to its share of the users, by keyed hash; they sum to 1 and ``control`` has one.
+        salt: Keys that hash; another salt is another draw of users.
+        click_window_s: A click counts for so long after the impression.
+        impression_window_s: A decision that was not shown for so long is dropped, and is no zero.
+        log_rate: Share of the decisions that are logged for evaluation.
+        exploration: Scales SquareCB's gamma; a larger value explores less.
+        q_rewards: Kind of event to what the Q agent is paid for it, between one decision and the next.
+    """
+
+    slate: Annotated[int, Meta(gt=0, le=20)] = 5
+    shortlist: Annotated[int, Meta(gt=0, le=20)] = 20
+    shares: dict[str, Share] = msgspec.field(default_factory=lambda: {"control": 0.2, "bandit": 0.5, "q": 0.3})
+    salt: str = "headrace"
+    click_window_s: Positive = 300
+    impression_window_s: Positive = 600
+    log_rate: Share = 1.0
+    exploration: Annotated[float, Meta(gt=0.0)] = 20.0
+    q_gamma: Share = 0.9
+    q_epsilon: Share = 0.1
+    q_learning_rate: Share = 0.1
+    q_rewards: dict[Kind, float] = msgspec.field(
+        default_factory=lambda: {"click": 1.0, "add_to_cart": 2.0, "purchase": 5.0}
+    )
+
+
+class Items(Section, frozen=True):
+    """Relations between items.
+
+    Attributes:
+        half_life_s: Of popularity, co-visitation and click counts.
+        neighbours: Kept of each item.
+        publish_interval_s: An item is published to the feed at most once in so long, event time.
+    """
+
+    half_life_s: Seconds = 7 * 86400.0
+    neighbours: Annotated[int, Meta(gt=0, le=128)] = 24
+    publish_interval_s: Seconds = 5.0
+
+
+DEFAULT_WINDOWS: Final = (
+    Window(name="5m", pane_s=60, panes=5),
+    Window(name="1h", pane_s=300, panes=12),
+    Window(name="24h", pane_s=3600, panes=24),
+    Window(name="7d", pane_s=21600, panes=28),
+)
+DEFAULT_TARGETS: Final = (
+    Target(
+        name="purchase",
+        label="purchase",
+        horizon_s=1800,
+        sampling_rate=1.0,
+        prior=0.1,
+        members=("linear", "perceptron"),
+    ),
+    Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=1.0, prior=0.15),
+    Target(name="click", label="click", horizon_s=300, sampling_rate=1.0, prior=0.4),
+)
+
+
+class Settings(Section, frozen=True):
+    """Everything that can be set. Build it with :func:`load_settings`; the defaults run on a laptop."""
+
+    kafka: Kafka = Kafka()
+    engine: Engine = Engine()
+    time: Time = Time()
+    windows: tuple[Window, ...] = DEFAULT_WINDOWS
+    targets: tuple[Target, ...] = DEFAULT_TARGETS
+    decisions: Decisions = Decisions()
+    items: Items = Items()
+    seed: Annotated[int, Meta(ge=0)] = 0
+    frozen_feeds: bool = False
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Names of all learners; the position of each is its partition of ``experiences``."""
+        return tuple(target.name for target in self.targets) + POLICY_LEARNERS
+
+    @property
+    def topics(self) -> list[Topic]:
+        """Lists all topics, as these settings make them."""
+        return topics(self.kafka.partitions, self.learners)
+
+
+_SCALARS: Final = frozenset({"seed", "frozen_feeds"})
+
+
+def load_settings(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings.
+
+    Args:
+        path: A TOML file; without one the defaults hold.
+        environment: ``HEADRACE_<SECTION>__<KEY>`` overrides a key, with a TOML value or a bare string, and
+            ``HEADRACE_<KEY>`` one outside of the sections; ``KAFKA_BOOTSTRAP_SERVERS`` sets the broker, as everywhere.
+
+    Raises:
+        ConfigurationError: The file cannot be read, a key is unknown (the nearest known one is named), a value is of
+            the wrong type or range, or the values do not fit together.
+
+    >>> load_settings(environment={"HEADRACE_KAFKA__PARTITIONS": "8"}).kafka.partitions
+    8
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+    _override(tree, environment or {})
+    _refuse_unknown(tree, Settings, "")
+    try:
+        settings = msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(str(error)) from error
+    _refuse_misfits(settings)
+    return settings
+
+
+def dump_settings(settings: Settings) -> dict[str, Any]:
+    """Turns the settings into plain values, secrets blanked, for a person to read."""
+    tree: dict[str, Any] = msgspec.to_builtins(settings)
+    if tree["kafka"]["sasl_password"]:
+        tree["kafka"]["sasl_password"] = "***"
+    return tree
+
+
+def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+    if servers := environment.get("KAFKA_BOOTSTRAP_SERVERS"):
+        tree.setdefault("kafka", {})["bootstrap_servers"] = servers
+    for name in sorted(environment):
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not separator:
+            # Others share the prefix: HEADRACE_CONFIG names the file.
+            if section in _SCALARS:
+                tree[section] = _parse(environment[name])
+            continue
+        if section not in Settings.__struct_fields__:
+            raise ConfigurationError(f"{name}: there is no section {section!r}{_nearest(section, Settings)}")
+        target = tree.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigurationError(f"{name}: {section} is a list; set it in the file")
+        target[key] = _parse(environment[name])
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _refuse_unknown(tree: Mapping[str, Any], section: type[msgspec.Struct], path: str) -> None:
+    types = {field.name: field.type for field in msgspec.structs.fields(section)}
+    for key, value in tree.items():
+        if key not in types:
+            raise ConfigurationError(f"unknown key {path}{key}{_nearest(key, section)}")
+        inner = types[key]
+        if get_origin(inner) is tuple and isinstance(value, list):
+            element = get_args(inner)[0]
+            for number, entry in enumerate(value):
+                if isinstance(element, type) and issubclass(element, msgspec.Struct) and isinstance(entry, dict):
+                    _refuse_unknown(entry, element, f"{path}{key}[{number}].")
+        elif isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
+            _refuse_unknown(value, inner, f"{path}{key}.")
+
+
+def _nearest(key: str, section: type[msgspec.Struct]) -> str:
+    near = difflib.get_close_matches(key, section.__struct_fields__, n=1, cutoff=0.0)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _refuse_misfits(settings: Settings) -> None:
+    shares = settings.decisions.shares
+    if abs(sum(shares.values()) - 1.0) > 1e-9:
+        raise ConfigurationError(f"decisions.shares sum to {sum(shares.values()):g}; they must sum to 1")
+    if not shares.get("control"):
+        raise ConfigurationError("decisions.shares has no control; lift cannot be measured without one")
+    if unknown := set(shares) - {"control", *POLICY_LEARNERS}:
+        raise ConfigurationError(
+            f"decisions.shares names unknown policies {sorted(unknown)}; known: control, {', '.join(POLICY_LEARNERS)}"
+        )
+    if settings.decisions.slate > settings.decisions.shortlist:
+        raise ConfigurationError("decisions.slate is larger than decisions.shortlist")
+    names = [target.name for target in settings.targets]
+    if len({*names, *POLICY_LEARNERS}) != len(names) + len(POLICY_LEARNERS):
+        raise ConfigurationError(f"targets need names of their own, other than {', '.join(POLICY_LEARNERS)}: {names}")
+    if len({window.name for window in settings.windows}) != len(settings.windows):
+        raise ConfigurationError("windows need names of their own")
+    kafka = settings.kafka
+    if kafka.security_protocol == "SASL_SSL" and not (kafka.sasl_username and kafka.sasl_password):
+        raise ConfigurationError("kafka.security_protocol is SASL_SSL: set kafka.sasl_username and kafka.sasl_password")

@@ -1,0 +1,1 @@
+"""What Headrace computes, pure: no clock, no input or output, no framework."""

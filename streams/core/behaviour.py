@@ -1,0 +1,460 @@
+"""Behaviour: the fold per user. It keeps each shopper's recent past, predicts, decides, and joins what came of it.
+
+Behaviour scores with the weights that it is given and never learns: a label that becomes final leaves as an
+*experience*, with the probabilities that were served before the label existed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from streams.contract.errors import RejectedRecord
+from streams.contract.events import KINDS, Event, decode_event
+from streams.contract.fold import Folded, PartitionRow, RowHeader, SourceRecord
+from streams.contract.outputs import Output
+from streams.contract.partitioning import partition_of
+from streams.contract.settings import Settings
+from streams.contract.topics import CLICKSTREAM, Q_AGENT, USERS_CHANGELOG
+from streams.core.deciding import Decider, PendingDecision
+from streams.core.experiences import Experiences, Step
+from streams.core.features.schema import WINDOWED, feature_schema
+from streams.core.features.session import Session
+from streams.core.features.vector import feature_vector
+from streams.core.features.windows import Windows
+from streams.core.feedback import Feedback
+from streams.core.labels import Labels
+from streams.core.models.scoring import Scorers
+from streams.core.policies.assignment import assign
+from streams.core.policies.choice import PolicyModels
+from streams.core.policies.q_agent import session_state
+from streams.core.predicting import PendingPrediction, Predictor
+from streams.core.relating import Relating
+from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.context import Context
+from streams.core.row import MAX_EVENT_IDS, ROW_SCHEMA, OpenDecision, Transition, UserRow
+from streams.core.tallies import count_exposure, count_funnel
+
+_WINDOWED: Final = {"view": 0, "search": 1, "add_to_cart": 2, "purchase": 3}
+_SPEND: Final = 4
+_LEANING: Final = {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+_COUNTED: Final = {kind: f"kinds.{kind}" for kind in KINDS}
+_PREDICTED: Final = frozenset({"view", "search", "add_to_cart", "remove_from_cart", "purchase"})
+
+_read_header: Final = msgspec.msgpack.Decoder(RowHeader).decode
+_decode_row: Final = msgspec.msgpack.Decoder(UserRow).decode
+_encode_row: Final = msgspec.msgpack.Encoder().encode
+
+
+@dataclass
+class BehaviourState:
+    """A source partition in memory.
+
+    Attributes:
+        deadlines: Heap of ``(deadline_ms, key)``; an entry counts only if ``scheduled`` has it.
+        due: The part of it that may fall due within the batch at hand.
+        scheduled: Key to the deadline that it is in a heap for.
+    """
+
+    row: PartitionRow
+    number: int
+    deadlines: list[tuple[int, bytes]] = field(default_factory=list)
+    due: list[tuple[int, bytes]] = field(default_factory=list)
+    scheduled: dict[bytes, int] = field(default_factory=dict)
+
+
+class BehaviourFold:
+    """``(user rows, events) -> (user rows, predictions, recommendations, decisions, experiences, relations)``.
+
+    Args:
+        catalogue: The items feed.
+        scorers: The targets' weights, from the models feed.
+        policies: The policies' weights, from the models feed.
+    """
+
+    source = CLICKSTREAM
+    changelog = USERS_CHANGELOG
+    schema = ROW_SCHEMA
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, scorers: Scorers, policies: PolicyModels) -> None:
+        self.settings = settings
+        self.catalogue = catalogue
+        self.scorers = scorers
+        self.policies = policies
+        self.windows = Windows(settings.windows)
+        self.labels = Labels(settings.targets)
+        self.feedback = Feedback(settings.decisions)
+        self.lateness_ms = int(settings.time.allowed_lateness_s * 1000)
+        self.ahead_ms = int(settings.time.ahead_tolerance_s * 1000)
+        self.session_gap_ms = int(settings.time.session_gap_s * 1000)
+        self.vector_bytes = 4 * len(feature_schema(settings.windows).names)
+
+    def decode(self, record: SourceRecord, partition: int) -> Event:
+        event = decode_event(record.value)
+        if event.timestamp_ms > record.timestamp + self.ahead_ms:
+            ahead_s = (event.timestamp_ms - record.timestamp) / 1000
+            raise RejectedRecord("ahead", f"the event is {ahead_s:.0f} s ahead of its record")
+        if event.user_id is None:
+            return event
+        key = event.user_id.encode()
+        if record.key != key:
+            raise RejectedRecord("wrong-key", "the record's key is not the event's user_id")
+        if partition_of(key, self.settings.kafka.partitions) != partition:
+            raise RejectedRecord("wrong-partition", f"murmur2 puts user {event.user_id!r} into another partition")
+        return event
+
+    def open(self, row: PartitionRow, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> BehaviourState:
+        state = BehaviourState(row, partition)
+        for key, value in rows:
+            if deadline_ms := _read_header(value).deadline_ms:
+                state.scheduled[key] = deadline_ms
+                heappush(state.deadlines, (deadline_ms, key))
+        return state
+
+    def keys(self, state: BehaviourState, events: Sequence[tuple[int, Event]]) -> Iterable[bytes]:
+        latest_ms = max((event.timestamp_ms for _, event in events), default=-1)
+        watermark_ms = max(state.row.watermark_ms, latest_ms - self.lateness_ms)
+        while state.deadlines and state.deadlines[0][0] <= watermark_ms:
+            deadline_ms, key = heappop(state.deadlines)
+            if state.scheduled.get(key) == deadline_ms:
+                heappush(state.due, (deadline_ms, key))
+        users = {event.user_id.encode() for _, event in events if event.user_id is not None}
+        return users.union(key for _, key in state.due)
+
+    def fold(
+        self, state: BehaviourState, events: Sequence[tuple[int, Event]], rows: dict[bytes, UserRow | None]
+    ) -> Folded[UserRow]:
+        batch = _Batch(self, state, rows)
+        for offset, event in events:
+            batch.advance(offset, event.timestamp_ms - self.lateness_ms)
+            batch.apply(offset, event)
+        return batch.finish()
+
+    def decode_row(self, value: bytes) -> UserRow:
+        return _decode_row(value)
+
+    def encode_row(self, row: UserRow) -> bytes:
+        return _encode_row(row)
+
+
+class _Batch:
+    """One batch of one partition on its way through the fold."""
+
+    def __init__(self, fold: BehaviourFold, state: BehaviourState, rows: dict[bytes, UserRow | None]) -> None:
+        self._fold = fold
+        self._state = state
+        self._partition = state.row
+        self._rows = rows
+        self._changed: dict[bytes, UserRow] = {}
+        self._undecided: set[bytes] = set()
+        self._predictor = Predictor(fold.settings.targets, state.number, fold.scorers)
+        self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.policies)
+        self._predictions: list[PendingPrediction] = []
+        self._decisions: list[PendingDecision] = []
+        self._outputs: list[Output] = []
+        self._experiences = Experiences(fold.settings.learners, state.number)
+        self._relating = Relating(state.number, fold.settings.kafka.partitions)
+
+    def advance(self, offset: int, watermark_ms: int) -> None:
+        """Lets time pass: what falls due by then matures, triggered by the event at ``offset``."""
+        if watermark_ms <= self._partition.watermark_ms:
+            return
+        self._partition.watermark_ms = watermark_ms
+        due, scheduled = self._state.due, self._state.scheduled
+        while due and due[0][0] <= watermark_ms:
+            deadline_ms, key = heappop(due)
+            row = self._rows[key]
+            if scheduled.get(key) == deadline_ms and row is not None:
+                del scheduled[key]
+                # A row whose deadline has moved on waits for its turn, as it would after a restart.
+                if row.deadline_ms == deadline_ms:
+                    self._mature(offset, key, row)
+                self._schedule(key, row)
+
+    def apply(self, offset: int, event: Event) -> None:
+        """Applies one event to its user's row, unless it is there already."""
+        partition = self._partition
+        if event.user_id is None:
+            partition.count("applied")
+            return
+        key = event.user_id.encode()
+        row = self._rows[key]
+        if row is None:
+            row = self._rows[key] = UserRow(rings=self._fold.windows.empty())
+        if self._guarded(offset, row):
+            partition.count("applied")
+            return
+        row.guard = offset
+        self._changed[key] = row
+        if event.event_id in row.event_ids:
+            partition.count("duplicates")
+            return
+        row.event_ids.append(event.event_id)
+        del row.event_ids[:-MAX_EVENT_IDS]
+        partition.count("applied")
+        partition.count(_COUNTED[event.kind])
+        late = event.timestamp_ms < partition.watermark_ms
+        if late:
+            partition.count("late")
+        if event.kind == "impression":
+            self._show(offset, key, row, event)
+        elif event.kind == "click":
+            self._click(offset, key, row, event)
+        else:
+            self._behave(offset, key, row, event, late=late)
+        self._schedule(key, row)
+
+    def finish(self) -> Folded[UserRow]:
+        """Scores and decides what is left, and gathers the outputs."""
+        self._complete()
+        outputs = [*self._outputs, *self._experiences.outputs(), *self._relating.outputs()]
+        for entry in self._state.due:
+            heappush(self._state.deadlines, entry)
+        self._state.due.clear()
+        return Folded(outputs, self._changed)
+
+    def _guarded(self, offset: int, row: UserRow) -> bool:
+        return offset <= row.guard
+
+    def _mature(self, offset: int, key: bytes, row: UserRow) -> None:
+        """Takes out of a row what the watermark has passed: labels, rewards, the session's last step."""
+        fold, watermark_ms = self._fold, self._partition.watermark_ms
+        labelled = fold.labels.mature(row, watermark_ms)
+        for moment, prediction in labelled:
+            if moment.vector and len(moment.vector) != fold.vector_bytes:
+                self._partition.count("outdated_vectors")
+                continue
+            self._experiences.add_label(offset, moment, prediction, fold.labels.weights[prediction.target])
+        closed = fold.feedback.mature(row, watermark_ms)
+        for decision in closed:
+            if decision.shown_ms:
+                self._experiences.add_rewards(offset, decision)
+            else:
+                self._drop(row, decision)
+        ended = row.transition is not None and row.session.last_ms + fold.session_gap_ms <= watermark_ms
+        if ended:
+            self._end_session(offset, row)
+        if labelled or closed or ended:
+            self._changed[key] = row
+
+    def _behave(self, offset: int, key: bytes, row: UserRow, event: Event, *, late: bool) -> None:
+        """Applies what a shopper did of their own accord, and predicts and decides at it unless it is late."""
+        fold, kind = self._fold, event.kind
+        if event.timestamp_ms - row.session.last_ms > fold.session_gap_ms:
+            self._end_session(offset, row)
+            row.session = Session(start_ms=event.timestamp_ms)
+        fold.labels.observe(row, event)
+        if row.transition is not None:
+            row.transition.reward += fold.settings.decisions.q_rewards.get(kind, 0.0)
+        previous_ms, now_ms = row.last_ms, max(row.last_ms, event.timestamp_ms)
+        row.last_ms = now_ms
+        self._sum(row, event, now_ms)
+        before = self._remember(offset, row, event, now_ms)
+        count_funnel(self._partition.tallies, kind, event.category)
+        if late or kind not in _PREDICTED:
+            return
+        vector = feature_vector(
+            event,
+            now_ms,
+            row.rings,
+            row.session,
+            row.affinities,
+            previous_ms=previous_ms,
+            cart_ms=row.cart_ms,
+            purchase_ms=row.purchase_ms,
+            item_views_before=before,
+        )
+        decides = kind == "view"
+        moment = fold.labels.open(row, self._state.number, offset, now_ms, decides=decides)
+        opened = tuple(moment.predictions) if moment else ()
+        self._predictions.append(PendingPrediction(offset, event, vector, moment, opened))
+        if decides:
+            self._decide(offset, key, row, event, now_ms)
+
+    def _sum(self, row: UserRow, event: Event, now_ms: int) -> None:
+        """Moves the windows to now and adds the event to their sums."""
+        windows, kind = self._fold.windows, event.kind
+        windows.slide(row.rings, now_ms)
+        column = _WINDOWED.get(kind)
+        if column is not None:
+            windows.add(row.rings, event.timestamp_ms, now_ms, column, 1)
+        if kind == "purchase" and event.price is not None:
+            windows.add(row.rings, event.timestamp_ms, now_ms, _SPEND, event.price * (event.quantity or 1))
+
+    def _remember(self, offset: int, row: UserRow, event: Event, now_ms: int) -> int:
+        """Updates session and affinities, and tells of the item; returns how often it had been looked at."""
+        session, affinities, kind, item_id = row.session, row.affinities, event.kind, event.item_id
+        session.last_ms = max(session.last_ms, event.timestamp_ms)
+        session.events += 1
+        session.last_kind = kind
+        before = 0
+        if weight := _LEANING.get(kind):
+            affinities.lean(now_ms, event.category, event.price, weight)
+        if kind == "search":
+            session.searches += 1
+        elif kind == "view" and item_id is not None:
+            session.views += 1
+            before = affinities.look(item_id)
+            self._relating.add(offset, event, item_id, kind, session.look(item_id))
+        elif kind == "add_to_cart" and item_id is not None:
+            session.carts += 1
+            row.cart_ms = now_ms
+            affinities.put_in_cart(item_id)
+            self._relating.add(offset, event, item_id, kind, [])
+        elif kind == "remove_from_cart" and item_id is not None:
+            session.removals += 1
+            affinities.take_from_cart(item_id)
+        elif kind == "purchase" and item_id is not None:
+            session.purchases += 1
+            row.purchase_ms = now_ms
+            affinities.take_from_cart(item_id)
+            self._relating.add(offset, event, item_id, kind, [])
+        return before
+
+    def _decide(self, offset: int, key: bytes, row: UserRow, event: Event, now_ms: int) -> None:
+        """Opens the decision that this view asks for; its slate is chosen with the rest of the batch."""
+        fold, affinities = self._fold, row.affinities
+        settings = fold.settings.decisions
+        user_id = event.user_id or ""
+        policy = assign(user_id, settings.shares, settings.salt)
+        decision, displaced = fold.feedback.open(row, offset, now_ms)
+        if displaced is not None:
+            self._displace(offset, row, displaced)
+        context = Context(
+            item_id=event.item_id,
+            category=event.category,
+            recent_items=tuple(reversed(affinities.items)),
+            view_counts=dict(affinities.items),
+            cart_items=tuple(affinities.cart),
+            session_items=frozenset(row.session.items),
+            category_shares=affinities.shares(),
+            usual_log_price=affinities.log_price,
+            timestamp_ms=now_ms,
+        )
+        pending = PendingDecision(offset, user_id, policy, context, decision)
+        if policy == Q_AGENT:
+            pending.state = session_state(row.session, bool(affinities.cart))
+            if row.transition is not None:
+                pending.finished = Step(row.transition, pending.state)
+                self._experiences.add_step(offset, pending.finished)
+            pending.transition = row.transition = Transition(now_ms, pending.state)
+        self._decisions.append(pending)
+        self._undecided.add(key)
+        self._partition.count(f"decisions.{policy}")
+
+    def _displace(self, offset: int, row: UserRow, decision: OpenDecision) -> None:
+        """Closes the oldest of too many open decisions before its time."""
+        self._partition.count("decisions_displaced")
+        if decision.shown_ms:
+            self._experiences.add_rewards(offset, decision)
+        else:
+            self._drop(row, decision)
+
+    def _drop(self, row: UserRow, decision: OpenDecision) -> None:
+        self._partition.count("decisions_unshown")
+        self._fold.labels.drop(row, decision.offset)
+
+    def _show(self, offset: int, key: bytes, row: UserRow, event: Event) -> None:
+        """Joins an impression to its decision."""
+        self._settle(key)
+        joined = self._fold.feedback.impression(row, event)
+        if joined is None:
+            self._partition.count("unjoinable")
+            return
+        decision, seen = joined
+        self._fold.labels.shown(row, decision.offset, event.timestamp_ms)
+        self._expose(row, event, impressions=len(seen))
+        row.session.impressions += len(seen)
+        for slot in seen:
+            self._relating.add(offset, event, decision.items[slot], "impression", [])
+
+    def _click(self, offset: int, key: bytes, row: UserRow, event: Event) -> None:
+        """Joins a click to its decision."""
+        self._settle(key)
+        joined = self._fold.feedback.click(row, event)
+        if joined is None:
+            self._partition.count("unjoinable")
+            return
+        decision, first = joined
+        row.session.last_ms = max(row.session.last_ms, event.timestamp_ms)
+        if not first:
+            return
+        self._fold.labels.clicked(row, decision.offset, event.timestamp_ms)
+        self._expose(row, event, clicks=1)
+        row.session.clicks += 1
+        if row.transition is not None:
+            row.transition.reward += self._fold.settings.decisions.q_rewards.get("click", 0.0)
+        self._relating.add(offset, event, event.item_id or "", "click", [])
+
+    def _expose(self, row: UserRow, event: Event, impressions: int = 0, clicks: int = 0) -> None:
+        settings = self._fold.settings.decisions
+        policy = assign(event.user_id or "", settings.shares, settings.salt)
+        count_exposure(self._partition.tallies, policy, row.exposure, impressions, clicks)
+
+    def _settle(self, key: bytes) -> None:
+        """Decides at once if feedback may answer a decision of this very batch, as when a crash is made good."""
+        if key in self._undecided:
+            self._complete()
+
+    def _complete(self) -> None:
+        """Scores and decides what is pending, all at once; a row's bits are the same in any batch."""
+        if self._predictions:
+            self._outputs += self._predictor.predict(self._predictions)
+            self._predictions = []
+        if self._decisions:
+            self._outputs += self._decider.decide(self._decisions)
+            self._decisions = []
+        self._undecided.clear()
+
+    def _end_session(self, offset: int, row: UserRow) -> None:
+        if row.transition is not None:
+            self._experiences.add_step(offset, Step(row.transition))
+            row.transition = None
+
+    def _schedule(self, key: bytes, row: UserRow) -> None:
+        """Sets the row's deadline to the earliest of what is open, and sees that it will be woken by then."""
+        deadlines = [open_.deadline_ms for moment in row.moments for open_ in moment.predictions if open_.deadline_ms]
+        deadlines += [decision.deadline_ms for decision in row.decisions]
+        if row.transition is not None:
+            deadlines.append(row.session.last_ms + self._fold.session_gap_ms)
+        row.deadline_ms = min(deadlines, default=0)
+        scheduled = self._state.scheduled
+        if row.deadline_ms and row.deadline_ms < scheduled.get(key, row.deadline_ms + 1):
+            scheduled[key] = row.deadline_ms
+            heappush(self._state.due, (row.deadline_ms, key))
+
+
+def render_user(key: bytes, value: bytes) -> dict[str, Any]:
+    """Turns an encoded row into plain values, for people."""
+    row = _decode_row(value)
+    names = feature_schema(row.rings).names
+    return {
+        "user_id": key.decode(),
+        "guard": row.guard,
+        "deadline_ms": row.deadline_ms,
+        "last_ms": row.last_ms,
+        "windows": {ring.name: dict(zip(WINDOWED, ring.totals, strict=True)) for ring in row.rings},
+        "session": msgspec.structs.asdict(row.session),
+        "affinities": msgspec.structs.asdict(row.affinities),
+        "open_predictions": [
+            {
+                "opened_ms": moment.opened_ms,
+                "features": dict(zip(names, np.frombuffer(moment.vector, np.float32).tolist(), strict=True)),
+                "predictions": [msgspec.structs.asdict(prediction) for prediction in moment.predictions],
+            }
+            for moment in row.moments
+        ],
+        "open_decisions": [
+            {
+                "decision_id": decision.decision_id,
+                "items": decision.items,
+                "shown_ms": decision.shown_ms,
+                "clicked": decision.clicked,
+            }
+            for decision in row.decisions
+        ],
+        "exposure": row.exposure,
+    }

@@ -1,0 +1,189 @@
+"""Decisions of one batch: shortlist, features, choice, and what is said of each to the shop and to the log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contract.outputs import Output
+from streams.contract.records import (
+    JSON,
+    MSGPACK,
+    LoggedDecision,
+    Recommendation,
+    RecommendedItem,
+    event_ref,
+)
+from streams.contract.settings import Settings
+from streams.contract.topics import CLICKSTREAM, DECISIONS, RECOMMENDATIONS
+from streams.core.experiences import Step
+from streams.core.policies.choice import CONTROL, PolicyModels, decide
+from streams.core.policies.decision_id import decision_id
+from streams.core.policies.features import slate_features
+from streams.core.policies.uniforms import draw
+from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.context import Context
+from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlist
+from streams.core.row import OpenDecision, Transition
+from streams.core.sampling import sampled
+
+_LOG_SALT: Final = 101
+
+
+@dataclass(slots=True)
+class PendingDecision:
+    """A decision to be made with the rest of its batch.
+
+    Attributes:
+        offset: Of the event that asks for it.
+        decision: In the shopper's row; to be given its slate.
+        state: The session's, to the Q agent.
+        finished: The Q agent's step that ends with this decision.
+        transition: The one that begins with it.
+    """
+
+    offset: int
+    user_id: str
+    policy: str
+    context: Context
+    decision: OpenDecision
+    state: int = 0
+    finished: Step | None = None
+    transition: Transition | None = None
+
+
+class _Choice(NamedTuple):
+    """What was chosen for one decision, as plain values."""
+
+    slate: list[int]
+    propensities: list[float]
+    scores: list[float]
+    kind: int
+    kind_probability: float
+    mask: int
+
+
+class Decider:
+    """Makes the decisions of batches of one source partition."""
+
+    def __init__(self, settings: Settings, partition: int, catalogue: Catalogue, policies: PolicyModels) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._catalogue = catalogue
+        self._policies = policies
+
+    def decide(self, pending: Sequence[PendingDecision]) -> list[Output]:
+        """Makes all decisions, fills them into the rows, and returns what is published of them."""
+        settings = self._settings.decisions
+        refs = [event_ref(CLICKSTREAM, self._partition, each.offset) for each in pending]
+        contexts = [each.context for each in pending]
+        shortlists = [shortlist(self._catalogue, context, settings.shortlist) for context in contexts]
+        features = slate_features(self._catalogue, contexts, shortlists)
+        choices = self._choose(pending, refs, shortlists, features)
+        outputs: list[Output] = []
+        for place, (each, choice) in enumerate(zip(pending, choices, strict=True)):
+            outputs += self._settle(each, refs[place], shortlists[place], features[place], choice)
+        return outputs
+
+    def _choose(
+        self,
+        pending: Sequence[PendingDecision],
+        refs: Sequence[str],
+        shortlists: Sequence[Shortlist],
+        features: NDArray[np.float64],
+    ) -> list[_Choice]:
+        settings = self._settings.decisions
+        kinds = np.full(features.shape[:2], -1)
+        for place, found in enumerate(shortlists):
+            kinds[place, : len(found.kinds)] = found.kinds
+        masks = [sum(1 << kind for kind in set(found.kinds)) for found in shortlists]
+        chosen = decide(
+            [each.policy for each in pending],
+            features,
+            np.array([len(found.items) for found in shortlists]),
+            kinds,
+            np.array([each.state for each in pending]),
+            np.array(masks),
+            np.array([draw(ref, self._settings.seed, settings.slate + 2) for ref in refs]),
+            self._policies,
+            settings,
+        )
+        lengths = (chosen.slates >= 0).sum(axis=1).tolist()
+        columns = (chosen.slates, chosen.propensities, chosen.scores, chosen.kinds, chosen.kind_probabilities)
+        rows: Any = zip(lengths, *(column.tolist() for column in columns), masks, strict=True)
+        return [
+            _Choice(slate[:length], propensities[:length], scores[:length], *of_kind)
+            for length, slate, propensities, scores, *of_kind in rows
+        ]
+
+    def _settle(
+        self,
+        each: PendingDecision,
+        ref: str,
+        found: Shortlist,
+        features: NDArray[np.float64],
+        choice: _Choice,
+    ) -> list[Output]:
+        if each.finished is not None:
+            each.finished.mask = choice.mask
+        if each.transition is not None:
+            each.transition.action = choice.kind
+        ids = self._catalogue.ids
+        items = [ids[found.items[slot]] for slot in choice.slate]
+        versions = self._policies.versions
+        decision = each.decision
+        decision.items = items
+        decision.decision_id = decision_id(ref, items, choice.propensities, versions)
+        decision.features = _with_position(features[choice.slate], is_control=each.policy == CONTROL).tobytes()
+        key = each.user_id.encode()
+        recommendation = Recommendation(
+            decision.decision_id,
+            ref,
+            each.user_id,
+            each.context.timestamp_ms,
+            each.policy,
+            [
+                RecommendedItem(item, None if isnan(score) else score, propensity, KINDS[found.kinds[slot]])
+                for item, score, propensity, slot in zip(
+                    items, choice.scores, choice.propensities, choice.slate, strict=True
+                )
+            ],
+            versions,
+        )
+        outputs = [Output(RECOMMENDATIONS, key, JSON.encode(recommendation))]
+        rate = self._settings.decisions.log_rate
+        if rate and sampled(self._partition, each.offset, _LOG_SALT, rate):
+            logged = LoggedDecision(
+                decision_id=decision.decision_id,
+                event_ref=ref,
+                user_id=each.user_id,
+                timestamp_ms=each.context.timestamp_ms,
+                policy=each.policy,
+                shortlist=[ids[item] for item in found.items],
+                kinds=found.kinds,
+                features=features[: len(found.items)].tobytes(),
+                slate=choice.slate,
+                propensities=choice.propensities,
+                state=each.state,
+                kind=choice.kind,
+                kind_probability=choice.kind_probability,
+                epsilon=self._settings.decisions.q_epsilon,
+                mask=choice.mask,
+                models=versions,
+                sampling_rate=rate,
+            )
+            outputs.append(Output(DECISIONS, key, MSGPACK.encode(logged)))
+        return outputs
+
+
+def _with_position(features: NDArray[np.float64], *, is_control: bool) -> NDArray[np.float32]:
+    """Appends the position and whether the control chose: what the bandit's learner corrects for."""
+    n_slots, n_features = features.shape
+    wide = np.empty((n_slots, n_features + 2), np.float32)
+    wide[:, :-2] = features
+    wide[:, -2] = np.arange(n_slots)
+    wide[:, -1] = is_control
+    return wide

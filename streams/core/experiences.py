@@ -1,0 +1,129 @@
+"""Experiences of one batch, gathered by learner and sent as columns."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from streams.contract.outputs import Output
+from streams.contract.records import MSGPACK, ExperienceBatch
+from streams.contract.topics import BANDIT, EXPERIENCES, Q_AGENT
+from streams.core.row import Moment, OpenDecision, OpenPrediction, Transition
+
+TERMINAL: Final = -1
+MAX_EXAMPLES: Final = 1024
+"""Of one record: a tick can let a day's labels mature at once."""
+
+
+class _Columns:
+    """The examples of one learner, in trigger order."""
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self.indices: list[int] = []
+        self.vectors: list[bytes | Moment] = []
+        self.labels: list[float] = []
+        self.predictions: list[OpenPrediction] = []
+        self.weights: list[float] = []
+        self.timestamps_ms: list[int] = []
+
+    def add(self, offset: int, vector: bytes | Moment, label: float, weight: float, timestamp_ms: int) -> None:
+        index = self.indices[-1] + 1 if self.offsets and self.offsets[-1] == offset else 0
+        self.offsets.append(offset)
+        self.indices.append(index)
+        self.vectors.append(vector)
+        self.labels.append(label)
+        self.weights.append(weight)
+        self.timestamps_ms.append(timestamp_ms)
+
+
+class Step:
+    """A finished transition of the Q agent, whose ends may still have to be decided within the batch."""
+
+    __slots__ = ("mask", "start", "state")
+
+    def __init__(self, start: Transition, state: int = TERMINAL, mask: int = 0) -> None:
+        self.start = start
+        self.state = state
+        self.mask = mask
+
+
+class Experiences:
+    """Gathers what matured in one batch of one source partition.
+
+    Values that are decided by the batch itself (probabilities, actions) are read when it is encoded, not before.
+
+    Args:
+        learners: The position of each is its partition of the topic.
+    """
+
+    def __init__(self, learners: Sequence[str], partition: int) -> None:
+        self._learners = learners
+        self._partition = partition
+        self._columns = {learner: _Columns() for learner in learners}
+        self._steps: list[tuple[int, Step]] = []
+
+    def add_label(self, offset: int, moment: Moment, prediction: OpenPrediction, weight: float) -> None:
+        """Adds a prediction whose label is final."""
+        columns = self._columns[prediction.target]
+        columns.add(offset, moment, prediction.label, weight, moment.opened_ms)
+        columns.predictions.append(prediction)
+
+    def add_rewards(self, offset: int, decision: OpenDecision) -> None:
+        """Adds every slot that was seen of a decision whose reward is final."""
+        columns = self._columns[BANDIT]
+        n_slots = len(decision.items)
+        width = len(decision.features) // max(n_slots, 1)
+        for slot in range(n_slots):
+            if decision.seen >> slot & 1:
+                vector = decision.features[slot * width : (slot + 1) * width]
+                columns.add(offset, vector, float(decision.clicked >> slot & 1), 1.0, decision.decided_ms)
+
+    def add_step(self, offset: int, step: Step) -> None:
+        """Adds a finished transition of the Q agent."""
+        self._steps.append((offset, step))
+
+    def outputs(self) -> list[Output]:
+        """Encodes the examples, at most :data:`MAX_EXAMPLES` a record, each learner's in trigger order."""
+        self._add_steps()
+        return [
+            Output(EXPERIENCES, learner.encode(), MSGPACK.encode(self._batch(learner, columns, begin)), partition)
+            for partition, (learner, columns) in enumerate(self._columns.items())
+            for begin in range(0, len(columns.offsets), MAX_EXAMPLES)
+        ]
+
+    def _add_steps(self) -> None:
+        columns = self._columns[Q_AGENT]
+        for offset, step in self._steps:
+            start = step.start
+            if start.action < 0:
+                continue
+            vector = np.array([start.state, start.action, step.state, step.mask], np.float32).tobytes()
+            columns.add(offset, vector, start.reward, 1.0, start.decided_ms)
+
+    def _batch(self, learner: str, columns: _Columns, begin: int) -> ExperienceBatch:
+        part = slice(begin, begin + MAX_EXAMPLES)
+        predictions = columns.predictions[part]
+        members = predictions[-1].members if predictions else []
+        probabilities = [_aligned(prediction, members) for prediction in predictions]
+        vectors = [vector.vector if isinstance(vector, Moment) else vector for vector in columns.vectors[part]]
+        return ExperienceBatch(
+            learner=learner,
+            partition=self._partition,
+            offsets=np.array(columns.offsets[part], np.int64).tobytes(),
+            indices=np.array(columns.indices[part], np.int32).tobytes(),
+            columns=len(vectors[0]) // 4,
+            vectors=b"".join(vectors),
+            labels=np.array(columns.labels[part], np.float64).tobytes(),
+            members=members,
+            probabilities=np.array(probabilities, np.float64).tobytes(),
+            weights=np.array(columns.weights[part], np.float64).tobytes(),
+            timestamps_ms=np.array(columns.timestamps_ms[part], np.int64).tobytes(),
+        )
+
+
+def _aligned(prediction: OpenPrediction, members: list[str]) -> list[float]:
+    if prediction.members == members:
+        return prediction.probabilities
+    served = dict(zip(prediction.members, prediction.probabilities, strict=True))
+    return [served.get(member, float("nan")) for member in members]

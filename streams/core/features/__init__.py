@@ -1,0 +1,1 @@
+"""A shopper's recent past as numbers: windows, session, affinities, and the vector that models read."""

@@ -1,0 +1,79 @@
+"""Sliding windows as rings of panes: every instant is in exactly one pane, a window is the last ``n`` panes.
+
+A ring keeps only the panes in which something happened, oldest first, so that an idle shopper costs nothing.
+
+References:
+    Li et al. (2005), "No pane, no gain: efficient evaluation of sliding-window aggregates over data streams", SIGMOD
+    Record 34(1).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from streams.contract.settings import Window
+from streams.core.features.schema import WINDOWED
+
+N_SUMS: Final = len(WINDOWED)
+
+
+class Ring(msgspec.Struct, array_like=True):
+    """The panes of one window.
+
+    Attributes:
+        panes: ``[pane number, *sums]`` in time order; pane number ``p`` covers ``[p, p + 1) * pane_ms``. Integers stay
+            integers, so that a ring that was stored meanwhile encodes to the same bytes.
+        totals: Sums over ``panes``, in the order of :data:`WINDOWED`.
+        name: Of the window.
+    """
+
+    panes: list[list[int | float]] = msgspec.field(default_factory=list)
+    totals: list[int | float] = msgspec.field(default_factory=lambda: [0] * N_SUMS)
+    name: str = ""
+
+    def slide(self, now_ms: int, pane_ms: int, n_panes: int) -> None:
+        """Drops the panes that end at or before the window that ends with the pane of ``now_ms``."""
+        first = now_ms // pane_ms - n_panes + 1
+        panes = self.panes
+        if not panes or panes[0][0] >= first:
+            return
+        self.panes = panes = [pane for pane in panes if pane[0] >= first]
+        # Summed anew rather than subtracted, so that money does not drift.
+        self.totals = [sum(pane[1 + column] for pane in panes) for column in range(N_SUMS)]
+
+    def add(self, at_ms: int, pane_ms: int, column: int, amount: float) -> None:
+        """Adds ``amount`` to a sum of the pane of ``at_ms``."""
+        number = at_ms // pane_ms
+        panes = self.panes
+        place = len(panes)
+        while place and panes[place - 1][0] > number:
+            place -= 1
+        if not place or panes[place - 1][0] != number:
+            panes.insert(place, [number, *[0] * N_SUMS])
+            place += 1
+        panes[place - 1][1 + column] += amount
+        self.totals[column] += amount
+
+
+class Windows:
+    """The declared windows, applied to one shopper's rings, which are in the same order."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self.names = tuple(window.name for window in windows)
+        self._layout = tuple((window.pane_s * 1000, window.panes) for window in windows)
+
+    def empty(self) -> list[Ring]:
+        """Makes the rings of a new shopper."""
+        return [Ring(name=name) for name in self.names]
+
+    def slide(self, rings: list[Ring], now_ms: int) -> None:
+        """Moves all windows to ``now_ms``."""
+        for ring, (pane_ms, n_panes) in zip(rings, self._layout, strict=True):
+            ring.slide(now_ms, pane_ms, n_panes)
+
+    def add(self, rings: list[Ring], at_ms: int, now_ms: int, column: int, amount: float) -> None:
+        """Adds ``amount`` at ``at_ms`` to every window that still holds that instant, as of ``now_ms``."""
+        for ring, (pane_ms, n_panes) in zip(rings, self._layout, strict=True):
+            if at_ms // pane_ms > now_ms // pane_ms - n_panes:
+                ring.add(at_ms, pane_ms, column, amount)

@@ -1,0 +1,106 @@
+"""What one record of ``experiences`` says, as arrays, checked before anything learns from it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from streams.contract.errors import RejectedRecord
+from streams.contract.records import ExperienceBatch, decode_experiences
+
+Float64Array = NDArray[np.float64]
+Trigger = tuple[int, int]
+
+
+class Examples(NamedTuple):
+    """Examples for one learner, in trigger order; the columns are those of :class:`ExperienceBatch`."""
+
+    learner: str
+    partition: int
+    offsets: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    vectors: NDArray[np.float32]
+    labels: Float64Array
+    members: Sequence[str]
+    probabilities: Float64Array
+    weights: Float64Array
+    timestamps_ms: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def last(self) -> Trigger:
+        return int(self.offsets[-1]), int(self.indices[-1])
+
+    def after(self, mark: Trigger | None) -> "Examples":
+        """Leaves out what is not above ``mark``; triggers rise, so that is a beginning."""
+        if mark is None:
+            return self
+        offset, index = mark
+        known = (self.offsets < offset) | ((self.offsets == offset) & (self.indices <= index))
+        start = int(known.sum())
+        return self._replace(
+            offsets=self.offsets[start:],
+            indices=self.indices[start:],
+            vectors=self.vectors[start:],
+            labels=self.labels[start:],
+            probabilities=self.probabilities[start:],
+            weights=self.weights[start:],
+            timestamps_ms=self.timestamps_ms[start:],
+        )
+
+
+def read_examples(value: bytes | None) -> Examples:
+    """Decodes one record.
+
+    Raises:
+        RejectedRecord: with reason ``malformed``: not of the format, columns of unequal lengths, triggers that do not
+            rise, or a number that would spoil the model for good (not finite, a weight that is not positive, a
+            probability out of range).
+    """
+    try:
+        batch = decode_experiences(value or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RejectedRecord("malformed", str(error)) from error
+    size = len(batch.offsets) // 8
+    examples = Examples(
+        learner=batch.learner,
+        partition=batch.partition,
+        offsets=_column(batch, "offsets", np.int64, (size,)),
+        indices=_column(batch, "indices", np.int32, (size,)),
+        vectors=_column(batch, "vectors", np.float32, (size, batch.columns)),
+        labels=_column(batch, "labels", np.float64, (size,)),
+        members=batch.members,
+        probabilities=_column(batch, "probabilities", np.float64, (size, len(batch.members))),
+        weights=_column(batch, "weights", np.float64, (size,)),
+        timestamps_ms=_column(batch, "timestamps_ms", np.int64, (size,)),
+    )
+    _refuse_poison(examples)
+    return examples
+
+
+def _column(batch: ExperienceBatch, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+    content: bytes = getattr(batch, name)
+    wanted = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if min(shape) < 0 or len(content) != wanted:
+        raise RejectedRecord("malformed", f"{name} has {len(content)} bytes; {shape[0]} examples take {wanted}")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _refuse_poison(examples: Examples) -> None:
+    if not examples.size:
+        raise RejectedRecord("malformed", "there are no examples")
+    steps = np.diff(examples.offsets)
+    if np.any((steps < 0) | ((steps == 0) & (np.diff(examples.indices) <= 0))):
+        raise RejectedRecord("malformed", "the triggers do not rise")
+    if not np.isfinite(examples.vectors).all() or not np.isfinite(examples.labels).all():
+        raise RejectedRecord("malformed", "a vector or a label is not finite")
+    if not (np.isfinite(examples.weights) & (examples.weights > 0.0)).all():
+        raise RejectedRecord("malformed", "a weight is not a positive number")
+    given = examples.probabilities[~np.isnan(examples.probabilities)]
+    if ((given < 0.0) | (given > 1.0)).any():
+        raise RejectedRecord("malformed", "a probability is not between 0 and 1")

@@ -1,0 +1,221 @@
+"""Three kinds of learners: a target's family, the bandit's reward model, the Q agent's table."""
+
+import zlib
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contract.arrays import Arrays
+from streams.contract.errors import RejectedRecord
+from streams.contract.settings import Decisions, Settings, Target
+from streams.contract.topics import BANDIT, Q_AGENT
+from streams.core.features.schema import feature_schema
+from streams.core.learning.examples import Examples
+from streams.core.models.examination import N_POSITIONS, examination
+from streams.core.models.family import Family
+from streams.core.models.ridge import Ridge
+from streams.core.policies import q_agent
+from streams.core.policies.features import FEATURES
+
+
+class Learner(Protocol):
+    """What the fold asks of each kind.
+
+    Attributes:
+        layout: Fingerprint of what its state and its parameters are laid out by.
+        champion: The member whose parameters serve.
+    """
+
+    layout: int
+    champion: str
+
+    def check(self, examples: Examples) -> None:
+        """Refuses examples that it cannot learn from.
+
+        Raises:
+            RejectedRecord: with reason ``malformed``.
+        """
+        ...
+
+    def learn_many(self, examples: Examples) -> None:
+        """Measures what was served, then learns, row by row."""
+        ...
+
+    def parameters(self) -> dict[str, Arrays]:
+        """What each member scores with."""
+        ...
+
+    def quality(self) -> dict[str, dict[str, Any]]:
+        """How good each member has been; empty where rewards alone say it."""
+        ...
+
+    def arrays(self) -> tuple[Arrays, Arrays]:
+        """Everything it goes on from: what it has learned, and what its evaluation has counted."""
+        ...
+
+    def restore(self, state: Arrays, evaluation: Arrays) -> None: ...
+
+
+def new_learner(name: str, settings: Settings) -> Learner:
+    """Builds a learner that has learned nothing; ``name`` is one of ``settings.learners``."""
+    if name == BANDIT:
+        return BanditLearner()
+    if name == Q_AGENT:
+        return QLearner(settings.decisions)
+    return TargetLearner(next(target for target in settings.targets if target.name == name), settings)
+
+
+class TargetLearner:
+    """Predicts a target; vectors are those of :func:`~streams.core.features.schema.feature_schema`, labels 0 or 1."""
+
+    def __init__(self, target: Target, settings: Settings) -> None:
+        schema = feature_schema(settings.windows)
+        self._n_columns = len(schema.names)
+        self._family = Family(target, schema, settings.seed)
+        self.layout = schema.fingerprint
+        self.champion = self._family.champion
+
+    def check(self, examples: Examples) -> None:
+        _refuse_columns(examples, self._n_columns)
+        if ((examples.labels != 0.0) & (examples.labels != 1.0)).any():
+            raise RejectedRecord("malformed", "a label is neither 0 nor 1")
+
+    def learn_many(self, examples: Examples) -> None:
+        self._family.evaluate(examples.members, examples.probabilities, examples.labels, examples.weights)
+        self._family.learn_many(examples.vectors, examples.labels, examples.weights)
+
+    def parameters(self) -> dict[str, Arrays]:
+        return self._family.parameters()
+
+    def quality(self) -> dict[str, dict[str, Any]]:
+        return self._family.quality()
+
+    def arrays(self) -> tuple[Arrays, Arrays]:
+        return self._family.arrays(), self._family.evaluation_arrays()
+
+    def restore(self, state: Arrays, evaluation: Arrays) -> None:
+        self._family.restore(state, evaluation)
+
+
+class BanditLearner:
+    """Models a click as examination of the slot times appeal of the item, linear in its features.
+
+    Vectors are the policies' ``FEATURES``, then position and whether the user is on the control; labels are rewards.
+    Examination is estimated from the control alone, whose items do not depend on the slot.
+    """
+
+    champion = "ridge"
+    layout = zlib.crc32("\n".join(FEATURES).encode())
+
+    def __init__(self) -> None:
+        self._ridge = Ridge(len(FEATURES), N_POSITIONS)
+        self._shown = np.zeros(N_POSITIONS)
+        self._clicked = np.zeros(N_POSITIONS)
+        self._examples = 0
+
+    def check(self, examples: Examples) -> None:
+        _refuse_columns(examples, len(FEATURES) + 2)
+        _refuse_other_than_whole(examples.vectors[:, -2], 0, N_POSITIONS, "position")
+        _refuse_other_than_whole(examples.vectors[:, -1], 0, 2, "is_control")
+
+    def learn_many(self, examples: Examples) -> None:
+        for vector, reward, weight in zip(
+            examples.vectors.astype(np.float64), examples.labels.tolist(), examples.weights.tolist(), strict=True
+        ):
+            position = int(vector[-2])
+            if vector[-1]:
+                self._shown[position] += weight
+                self._clicked[position] += weight * reward
+            self._ridge.learn_one(vector[:-2], position, reward, weight)
+        self._examples += examples.size
+
+    def parameters(self) -> dict[str, Arrays]:
+        looked_at = examination(self._shown, self._clicked)
+        return {
+            self.champion: {
+                "theta": self._ridge.coefficients(looked_at),
+                "precision": self._ridge.precision(looked_at),
+                "examination": looked_at,
+                "examples": np.array([self._examples], np.int64),
+            }
+        }
+
+    def quality(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def arrays(self) -> tuple[Arrays, Arrays]:
+        own = {
+            "shown": self._shown,
+            "clicked": self._clicked,
+            "examples": np.array([self._examples], np.int64),
+        }
+        return self._ridge.arrays() | own, {}
+
+    def restore(self, state: Arrays, evaluation: Arrays) -> None:
+        self._ridge.restore(state)
+        self._shown = state["shown"]
+        self._clicked = state["clicked"]
+        self._examples = int(state["examples"][0])
+
+
+class QLearner:
+    """Values kinds of recommendation by session state.
+
+    Vectors are state, action, next state (-1 at the end) and the bitmask of the actions that are available there.
+    """
+
+    champion = "table"
+    layout = zlib.crc32(f"{q_agent.N_STATES} {q_agent.N_ACTIONS}".encode())
+
+    def __init__(self, decisions: Decisions) -> None:
+        self._gamma = decisions.q_gamma
+        self._learning_rate = decisions.q_learning_rate
+        self._table = np.zeros((q_agent.N_STATES, q_agent.N_ACTIONS))
+        self._visits = np.zeros((q_agent.N_STATES, q_agent.N_ACTIONS), np.int64)
+
+    def check(self, examples: Examples) -> None:
+        _refuse_columns(examples, 4)
+        _refuse_other_than_whole(examples.vectors[:, 0], 0, q_agent.N_STATES, "state")
+        _refuse_other_than_whole(examples.vectors[:, 1], 0, q_agent.N_ACTIONS, "action")
+        _refuse_other_than_whole(examples.vectors[:, 2], -1, q_agent.N_STATES, "next_state")
+        _refuse_other_than_whole(examples.vectors[:, 3], 0, 1 << q_agent.N_ACTIONS, "next_mask")
+
+    def learn_many(self, examples: Examples) -> None:
+        steps = examples.vectors.astype(np.int64).tolist()
+        for (state, action, next_state, next_mask), reward in zip(steps, examples.labels.tolist(), strict=True):
+            q_agent.learn(
+                self._table,
+                self._visits,
+                state,
+                action,
+                reward,
+                next_state,
+                next_mask,
+                self._gamma,
+                self._learning_rate,
+            )
+
+    def parameters(self) -> dict[str, Arrays]:
+        return {self.champion: {"table": self._table, "visits": self._visits}}
+
+    def quality(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def arrays(self) -> tuple[Arrays, Arrays]:
+        return {"table": self._table, "visits": self._visits}, {}
+
+    def restore(self, state: Arrays, evaluation: Arrays) -> None:
+        self._table = state["table"]
+        self._visits = state["visits"]
+
+
+def _refuse_columns(examples: Examples, wanted: int) -> None:
+    columns = examples.vectors.shape[1]
+    if columns != wanted:
+        raise RejectedRecord("malformed", f"{examples.learner} learns from {wanted} columns, not {columns}")
+
+
+def _refuse_other_than_whole(values: NDArray[np.float32], least: int, bound: int, name: str) -> None:
+    if ((values != np.floor(values)) | (values < least) | (values >= bound)).any():
+        raise RejectedRecord("malformed", f"a {name} is not a whole number from {least} to {bound - 1}")

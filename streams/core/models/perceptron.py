@@ -1,0 +1,159 @@
+"""A challenger: a plain perceptron with two hidden layers, trained by Adam on mini-batches of consecutive examples."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from streams.contract.arrays import Arrays
+from streams.core.models.logistic import log_odds, probabilities
+
+HIDDEN: Final = (128, 64)
+MINI_BATCH: Final = 32
+
+_LEARNING_RATE: Final = 0.001
+_DECAY_1: Final = 0.9
+_DECAY_2: Final = 0.999
+_EPSILON: Final = 1e-8
+
+FloatArray = NDArray[Any]
+
+
+class PerceptronLearner:
+    """ReLU, ReLU, sigmoid; cross-entropy.
+
+    Examples wait until there are :data:`MINI_BATCH` of them. Those that wait are part of the state, so that the weights
+    depend on the examples and their order, never on how they came.
+
+    Args:
+        n_features: Columns of a vector.
+        prior: Probability that the untrained network gives to everything: its last weights start at zero.
+        seed: Of the hidden layers' first weights.
+        dtype: float32 in use; float64 lets a test compare gradients with differences.
+
+    References:
+        He et al. (2015), "Delving deep into rectifiers", section 2.2 (initialisation); Kingma and Ba (2015), "Adam",
+        algorithm 1 with the order of section 2's last paragraph.
+    """
+
+    def __init__(self, n_features: int, prior: float, seed: int, dtype: DTypeLike = np.float32) -> None:
+        self._dtype = np.dtype(dtype)
+        first, second = HIDDEN
+        self._shapes: dict[str, tuple[int, ...]] = {
+            "weights_1": (n_features, first),
+            "bias_1": (first,),
+            "weights_2": (first, second),
+            "bias_2": (second,),
+            "weights_3": (second, 1),
+            "bias_3": (1,),
+        }
+        n_parameters = sum(int(np.prod(shape)) for shape in self._shapes.values())
+        self._flat = np.zeros(n_parameters, self._dtype)
+        self._moment_1 = np.zeros(n_parameters, self._dtype)
+        self._moment_2 = np.zeros(n_parameters, self._dtype)
+        self._gradient = np.zeros(n_parameters, self._dtype)
+        self._steps = 0
+        self._layers = self._views(self._flat)
+        self._slopes = self._views(self._gradient)
+        random = np.random.default_rng(seed)
+        for name in ("weights_1", "weights_2"):
+            shape = self._shapes[name]
+            self._layers[name][:] = random.standard_normal(shape) * np.sqrt(2.0 / shape[0])
+        self._layers["bias_3"][:] = log_odds(prior)
+        self._waiting = np.zeros((0, n_features + 2), self._dtype)
+
+    def learn_many(
+        self, scaled: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> None:
+        """Learns from every complete mini-batch and keeps the rest waiting.
+
+        Args:
+            scaled: ``(n, n_features)``.
+            labels: 0 or 1, ``(n,)``.
+            weights: ``(n,)``.
+        """
+        arrived = np.column_stack([scaled, labels, weights]).astype(self._dtype)
+        examples = np.concatenate([self._waiting, arrived])
+        complete = len(examples) - len(examples) % MINI_BATCH
+        for start in range(0, complete, MINI_BATCH):
+            batch = examples[start : start + MINI_BATCH]
+            self.gradient(np.ascontiguousarray(batch[:, :-2]), batch[:, -2], batch[:, -1])
+            self._step()
+        self._waiting = examples[complete:]
+
+    def gradient(self, scaled: FloatArray, labels: FloatArray, weights: FloatArray) -> Arrays:
+        """Computes the slopes of a batch's weighted mean cross-entropy; they are views, valid until the next call."""
+        layers, slopes = self._layers, self._slopes
+        hidden_1 = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0)
+        hidden_2 = np.maximum(hidden_1 @ layers["weights_2"] + layers["bias_2"], 0)
+        logits = (hidden_2 @ layers["weights_3"] + layers["bias_3"])[:, 0].astype(np.float64)
+        errors = ((probabilities(logits) - labels) * weights / len(labels)).astype(self._dtype)[:, None]
+        np.matmul(hidden_2.T, errors, out=slopes["weights_3"])
+        np.sum(errors, axis=0, out=slopes["bias_3"])
+        errors_2 = (errors * layers["weights_3"][:, 0]) * (hidden_2 > 0)
+        np.matmul(hidden_1.T, errors_2, out=slopes["weights_2"])
+        np.sum(errors_2, axis=0, out=slopes["bias_2"])
+        errors_1 = (errors_2 @ layers["weights_2"].T) * (hidden_1 > 0)
+        np.matmul(scaled.T, errors_1, out=slopes["weights_1"])
+        np.sum(errors_1, axis=0, out=slopes["bias_1"])
+        return slopes
+
+    def _step(self) -> None:
+        self._steps += 1
+        gradient = self._gradient
+        self._moment_1 *= _DECAY_1
+        self._moment_1 += gradient * (1.0 - _DECAY_1)
+        self._moment_2 *= _DECAY_2
+        gradient *= gradient
+        gradient *= 1.0 - _DECAY_2
+        self._moment_2 += gradient
+        rate = _LEARNING_RATE * (1.0 - _DECAY_2**self._steps) ** 0.5 / (1.0 - _DECAY_1**self._steps)
+        change = np.sqrt(self._moment_2)
+        change += _EPSILON
+        np.divide(self._moment_1, change, out=change)
+        change *= rate
+        self._flat -= change
+
+    def parameters(self) -> Arrays:
+        """What scoring needs."""
+        return {name: layer.copy() for name, layer in self._layers.items()}
+
+    def arrays(self) -> Arrays:
+        """Everything it learns from here on with."""
+        return {
+            "flat": self._flat,
+            "moment_1": self._moment_1,
+            "moment_2": self._moment_2,
+            "steps": np.array([self._steps], np.int64),
+            "waiting": self._waiting,
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        self._flat[:] = arrays["flat"]
+        self._moment_1[:] = arrays["moment_1"]
+        self._moment_2[:] = arrays["moment_2"]
+        self._steps = int(arrays["steps"][0])
+        self._waiting = arrays["waiting"]
+
+    def _views(self, flat: FloatArray) -> Arrays:
+        views: Arrays = {}
+        start = 0
+        for name, shape in self._shapes.items():
+            size = int(np.prod(shape))
+            views[name] = flat[start : start + size].reshape(shape)
+            start += size
+        return views
+
+
+def perceptron_logits(scaled: NDArray[np.float64], parameters: Arrays) -> NDArray[np.float64]:
+    """Scores rows of ``(n, n_features)``; a row's score has the same bits in any batch.
+
+    The stacked product takes one row at a time, always in the same shape: a product of whole matrices would choose its
+    kernels, and so the order of its sums, by the number of rows.
+    """
+    rows = scaled.astype(parameters["weights_1"].dtype)[:, None, :]
+    hidden_1 = np.maximum(rows @ parameters["weights_1"] + parameters["bias_1"], 0)
+    hidden_2 = np.maximum(hidden_1 @ parameters["weights_2"] + parameters["bias_2"], 0)
+    logits = hidden_2 @ parameters["weights_3"] + parameters["bias_3"]
+    flat: NDArray[np.float64] = logits[:, 0, 0].astype(np.float64)
+    return flat

@@ -1,0 +1,93 @@
+"""The weights that predictions are made with: exported by Learning, applied here to whole batches."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contract.arrays import Arrays, unpack_arrays
+from streams.contract.records import Parameters, Reason
+from streams.contract.settings import Target
+from streams.core.features.schema import FeatureSchema
+from streams.core.models.linear import contributions, linear_logits
+from streams.core.models.logistic import probabilities
+from streams.core.models.perceptron import perceptron_logits
+from streams.core.models.scaling import Scale
+
+Float64Array = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+
+_LOGITS: Final[dict[str, Callable[[Float64Array, Arrays], Float64Array]]] = {
+    "linear": linear_logits,
+    "perceptron": perceptron_logits,
+}
+
+
+class _Member(NamedTuple):
+    version: int
+    scale: Scale
+    arrays: Arrays
+
+
+class Scorers:
+    """Scores every member of every target's family; a row's score has the same bits in any batch.
+
+    Args:
+        targets: Each with its members, champion first, and the prior that stands in for weights nobody has sent yet.
+        schema: Of the vectors; parameters that were learned on another one are refused.
+    """
+
+    def __init__(self, targets: Sequence[Target], schema: FeatureSchema) -> None:
+        self._targets = {target.name: target for target in targets}
+        self._schema = schema
+        self._members: dict[tuple[str, str], _Member] = {}
+
+    def apply(self, parameters: Parameters) -> bool:
+        """Takes a record of the models feed; returns whether it was one for these targets and this schema."""
+        target = self._targets.get(parameters.learner)
+        if target is None or parameters.member not in target.members or parameters.schema != self._schema.fingerprint:
+            return False
+        arrays = unpack_arrays(parameters.arrays)
+        scale = Scale(self._schema.scaled, arrays["mean"], arrays["inverse_std"])
+        self._members[parameters.learner, parameters.member] = _Member(parameters.version, scale, arrays)
+        return True
+
+    def members(self, target: str) -> list[str]:
+        """Names the columns of :meth:`score`, champion first."""
+        return list(self._targets[target].members)
+
+    def version(self, target: str) -> int:
+        """Returns the version of the champion's weights, 0 for the prior."""
+        champion = self._members.get((target, self._targets[target].members[0]))
+        return champion.version if champion else 0
+
+    def score(self, target: str, vectors: Float32Array) -> Float64Array:
+        """Returns each member's probability for every row of ``(n, n_features)``, as ``(n, n_members)``."""
+        declared = self._targets[target]
+        scores = np.full((len(vectors), len(declared.members)), declared.prior)
+        scaled_by: dict[int, Float64Array] = {}
+        for column, name in enumerate(declared.members):
+            if member := self._members.get((target, name)):
+                if member.version not in scaled_by:
+                    scaled_by[member.version] = member.scale.apply(vectors)
+                scores[:, column] = probabilities(_LOGITS[name](scaled_by[member.version], member.arrays))
+        return scores
+
+    def reasons(self, target: str, vectors: Float32Array, k: int = 3) -> list[list[Reason]]:
+        """Names the features that moved the linear member's score most, against a shopper who is average in them.
+
+        Returns:
+            For each row at most ``k``, strongest first; none where no linear member has sent weights.
+        """
+        linear = self._members.get((target, "linear"))
+        if linear is None:
+            return [[] for _ in range(len(vectors))]
+        moved = contributions(linear.scale.apply(vectors), linear.arrays)
+        strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :k]
+        amounts = np.take_along_axis(moved, strongest, axis=1)
+        names = self._schema.names
+        return [
+            [Reason(names[feature], amount) for feature, amount in zip(features, row, strict=True) if amount]
+            for features, row in zip(strongest.tolist(), amounts.tolist(), strict=True)
+        ]

@@ -1,0 +1,206 @@
+"""Relations: the fold per item. It keeps what events said of each item, decayed, and tells the items feed.
+
+References:
+    Cormode, Shkapenyuk, Srivastava and Xu (2009), "Forward decay: a practical time decay model for streaming systems",
+    ICDE: a weight grows with its time instead of the past shrinking with each event, so that order does not matter.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import exp2
+from typing import Any, Final
+
+import msgspec
+
+from streams.contract.errors import RejectedRecord
+from streams.contract.fold import Folded, PartitionRow, SourceRecord
+from streams.contract.outputs import Output
+from streams.contract.partitioning import partition_of
+from streams.contract.records import MSGPACK, ItemSummary, Relation, RelationBatch, decode_relations
+from streams.contract.settings import Settings
+from streams.contract.topics import ITEM_ROWS_CHANGELOG, ITEMS, RELATIONS
+
+ITEM_SCHEMA: Final = 1
+_DESCRIBING: Final = frozenset({"view", "add_to_cart", "purchase", "click"})
+"""Events that are about the item itself; an impression's category and price may be those of the page it is on."""
+_POPULARITY: Final = {"view": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+_NEARNESS: Final = (1.0, 1 / 2, 1 / 3)
+_LEAST_DEFLATION: Final = 2.0**-500
+
+
+class ItemRow(msgspec.Struct, array_like=True):
+    """One item; its sums are inflated: each weight is 2 to the number of half-lives since ``landmark_ms``.
+
+    Attributes:
+        guard: Highest offset of the relations topic applied to this row.
+        half_life_ms: That the sums are inflated by; under other settings they are restated.
+        landmark_ms: What the inflated sums are relative to.
+        updated_ms: Latest event time.
+        published_ms: Event time of the last record to the feed, -1 before the first.
+        neighbours: Item to inflated co-visitation.
+    """
+
+    guard: int = -1
+    deadline_ms: int = 0
+    half_life_ms: float = 0.0
+    landmark_ms: int = 0
+    first_seen_ms: int = 0
+    updated_ms: int = 0
+    published_ms: int = -1
+    category: str | None = None
+    price: float | None = None
+    popularity: float = 0.0
+    impressions: float = 0.0
+    clicks: float = 0.0
+    neighbours: dict[str, float] = msgspec.field(default_factory=dict)
+
+    def deflation(self) -> float:
+        """Returns what a sum must be multiplied by to be as of ``updated_ms``."""
+        return exp2((self.landmark_ms - self.updated_ms) / self.half_life_ms)
+
+    def restate(self, half_life_ms: float) -> None:
+        """Moves the landmark to ``updated_ms``; from there on sums fade by another half-life."""
+        deflation = self.deflation()
+        self.popularity *= deflation
+        self.impressions *= deflation
+        self.clicks *= deflation
+        self.neighbours = {other: strength * deflation for other, strength in self.neighbours.items()}
+        self.landmark_ms = self.updated_ms
+        self.half_life_ms = half_life_ms
+
+
+@dataclass
+class RelationsState:
+    """A partition of relations in memory: nothing beyond its row."""
+
+    row: PartitionRow
+
+
+class RelationsFold:
+    """``(item rows, relations) -> (item rows, items feed)``."""
+
+    source = RELATIONS
+    changelog = ITEM_ROWS_CHANGELOG
+    schema = ITEM_SCHEMA
+
+    def __init__(self, settings: Settings) -> None:
+        self._partitions = settings.kafka.partitions
+        self._half_life_ms = settings.items.half_life_s * 1000
+        self._n_neighbours = settings.items.neighbours
+        self._publish_ms = settings.items.publish_interval_s * 1000
+        self._decoder = msgspec.msgpack.Decoder(ItemRow)
+
+    def decode(self, record: SourceRecord, partition: int) -> RelationBatch:
+        try:
+            batch = decode_relations(record.value or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RejectedRecord("malformed", str(error)) from error
+        for relation in batch.relations:
+            if partition_of(relation.item_id.encode(), self._partitions) != partition:
+                raise RejectedRecord("wrong-partition", f"item {relation.item_id!r} belongs to another partition")
+        return batch
+
+    def open(self, row: PartitionRow, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> RelationsState:
+        return RelationsState(row)
+
+    def keys(self, state: RelationsState, events: Sequence[tuple[int, RelationBatch]]) -> Iterable[bytes]:
+        return {relation.item_id.encode() for _, batch in events for relation in batch.relations}
+
+    def fold(
+        self,
+        state: RelationsState,
+        events: Sequence[tuple[int, RelationBatch]],
+        rows: dict[bytes, ItemRow | None],
+    ) -> Folded[ItemRow]:
+        changed: dict[bytes, ItemRow] = {}
+        due: dict[bytes, ItemRow] = {}
+        for offset, batch in events:
+            guards: dict[bytes, int] = {}
+            for relation in batch.relations:
+                if not self._is_new(state.row, batch.partition, relation):
+                    continue
+                key = relation.item_id.encode()
+                row = rows[key]
+                if row is None:
+                    at_ms = relation.timestamp_ms
+                    row = rows[key] = ItemRow(
+                        half_life_ms=self._half_life_ms, landmark_ms=at_ms, first_seen_ms=at_ms, updated_ms=at_ms
+                    )
+                # One record may hold several relations of an item: what counts is the guard before the record.
+                if offset > guards.setdefault(key, row.guard):
+                    self._apply(row, relation)
+                    row.guard = offset
+                    changed[key] = row
+                    if self._is_due(row):
+                        row.published_ms = row.updated_ms
+                        due[key] = row
+        return Folded([self._summary(key, row) for key, row in due.items()], changed)
+
+    def decode_row(self, value: bytes) -> ItemRow:
+        return self._decoder.decode(value)
+
+    def encode_row(self, row: ItemRow) -> bytes:
+        return MSGPACK.encode(row)
+
+    def _is_new(self, partition: PartitionRow, source: int, relation: Relation) -> bool:
+        """Advances the source partition's mark; what is not above it was applied from an earlier record."""
+        trigger = (relation.offset, relation.index)
+        if trigger <= tuple(partition.marks.get(source, (-1, -1))):
+            partition.count("duplicates")
+            return False
+        partition.marks[source] = trigger
+        partition.count("applied")
+        return True
+
+    def _apply(self, row: ItemRow, relation: Relation) -> None:
+        row.updated_ms = max(row.updated_ms, relation.timestamp_ms)
+        # Long before floats could overflow.
+        if row.half_life_ms != self._half_life_ms or row.deflation() < _LEAST_DEFLATION:
+            row.restate(self._half_life_ms)
+        weight = exp2((relation.timestamp_ms - row.landmark_ms) / row.half_life_ms)
+        row.popularity += weight * _POPULARITY.get(relation.kind, 0.0)
+        row.impressions += weight * (relation.kind == "impression")
+        row.clicks += weight * (relation.kind == "click")
+        if relation.kind in _DESCRIBING:
+            row.category = relation.category or row.category
+            row.price = row.price if relation.price is None else relation.price
+        for nearness, other in zip(_NEARNESS, relation.related, strict=False):
+            row.neighbours[other] = row.neighbours.get(other, 0.0) + weight * nearness
+        if len(row.neighbours) > 2 * self._n_neighbours:
+            row.neighbours = dict(self._strongest(row))
+
+    def _strongest(self, row: ItemRow) -> list[tuple[str, float]]:
+        return sorted(row.neighbours.items(), key=_by_strength, reverse=True)[: self._n_neighbours]
+
+    def _is_due(self, row: ItemRow) -> bool:
+        return row.published_ms < 0 or row.updated_ms - row.published_ms >= self._publish_ms
+
+    def _summary(self, key: bytes, row: ItemRow) -> Output:
+        now = row.deflation()
+        strongest = self._strongest(row)
+        summary = ItemSummary(
+            item_id=key.decode(),
+            category=row.category,
+            price=row.price,
+            first_seen_ms=row.first_seen_ms,
+            updated_ms=row.updated_ms,
+            popularity=row.popularity * now,
+            impressions=row.impressions * now,
+            clicks=row.clicks * now,
+            neighbours=[other for other, _ in strongest],
+            strengths=[strength * now for _, strength in strongest],
+        )
+        return Output(ITEMS, key, MSGPACK.encode(summary))
+
+
+def render_item(key: bytes, value: bytes) -> dict[str, Any]:
+    """Turns an encoded row into plain values, for people; sums are as of ``updated_ms``, neighbours strongest first."""
+    row = msgspec.msgpack.decode(value, type=ItemRow)
+    row.restate(row.half_life_ms)
+    row.neighbours = dict(sorted(row.neighbours.items(), key=_by_strength, reverse=True))
+    return {"item_id": key.decode(), **msgspec.structs.asdict(row)}
+
+
+def _by_strength(neighbour: tuple[str, float]) -> tuple[float, str]:
+    other, strength = neighbour
+    return strength, other

@@ -1,0 +1,1 @@
+"""Candidates: which items could be shown, cut to a shortlist."""

@@ -1,0 +1,109 @@
+"""The user's row: all that Headrace remembers of one shopper, as one value."""
+
+from typing import Final
+
+import msgspec
+
+from streams.core.features.affinities import Affinities
+from streams.core.features.session import Session
+from streams.core.features.windows import Ring
+
+ROW_SCHEMA: Final = 1
+MAX_EVENT_IDS: Final = 8
+MAX_MOMENTS: Final = 8
+MAX_DECISIONS: Final = 6
+
+
+class OpenPrediction(msgspec.Struct, array_like=True):
+    """A prediction that waits for its label.
+
+    Attributes:
+        deadline_ms: Its horizon's end; 0 while it waits for the impression that starts it.
+        probabilities: Of the family's members, champion first, as served.
+    """
+
+    target: str
+    deadline_ms: int
+    label: float = 0.0
+    probabilities: list[float] = msgspec.field(default_factory=list)
+    members: list[str] = msgspec.field(default_factory=list)
+
+
+class Moment(msgspec.Struct, array_like=True):
+    """A moment at which predictions were opened; they share its vector.
+
+    Attributes:
+        offset: Of the event, in the source partition.
+        vector: float32, ``(n_features,)``.
+    """
+
+    offset: int
+    opened_ms: int
+    vector: bytes = b""
+    predictions: list[OpenPrediction] = msgspec.field(default_factory=list)
+
+
+class OpenDecision(msgspec.Struct, array_like=True):
+    """A decision that waits to be shown, then for clicks.
+
+    Attributes:
+        offset: Of the event that it answers, in the source partition.
+        decision_id: What feedback must echo.
+        decided_ms: Event time of the decision.
+        shown_ms: Event time of its impression, 0 before.
+        deadline_ms: When its reward is final; before the impression, when it is dropped.
+        items: The slate, ``(n_slots,)``.
+        features: float32, ``(n_slots, n_columns)``: the bandit's features, position, and whether the control chose.
+        seen: Bit ``k`` where slot ``k`` was shown.
+        clicked: Bit ``k`` where it was clicked.
+    """
+
+    offset: int
+    decided_ms: int
+    deadline_ms: int
+    decision_id: str = ""
+    shown_ms: int = 0
+    items: list[str] = msgspec.field(default_factory=list)
+    features: bytes = b""
+    seen: int = 0
+    clicked: int = 0
+
+
+class Transition(msgspec.Struct, array_like=True):
+    """A step of the Q agent that waits for the next decision, or for the end of the session.
+
+    Attributes:
+        decided_ms: Event time of the decision.
+        reward: What happened since.
+        action: The kind that was chosen.
+    """
+
+    decided_ms: int
+    state: int
+    action: int = -1
+    reward: float = 0.0
+
+
+class UserRow(msgspec.Struct, array_like=True):
+    """One shopper.
+
+    Attributes:
+        guard: Highest source offset applied to this row.
+        deadline_ms: When the first falls due of: open predictions, open decisions, the session's end; 0 for none.
+        exposure: Slots shown to this shopper, and clicks on them; what the policies' intervals are clustered by.
+        event_ids: The last few, to drop what a retrying producer sends twice.
+    """
+
+    guard: int = -1
+    deadline_ms: int = 0
+    last_ms: int = 0
+    cart_ms: int = 0
+    purchase_ms: int = 0
+    session: Session = msgspec.field(default_factory=Session)
+    affinities: Affinities = msgspec.field(default_factory=Affinities)
+    rings: list[Ring] = msgspec.field(default_factory=list)
+    event_ids: list[str] = msgspec.field(default_factory=list)
+    moments: list[Moment] = msgspec.field(default_factory=list)
+    decisions: list[OpenDecision] = msgspec.field(default_factory=list)
+    transition: Transition | None = None
+    exposure: list[int] = msgspec.field(default_factory=lambda: [0, 0])

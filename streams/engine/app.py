@@ -1,0 +1,135 @@
+"""A Faust app that hands over micro-batches."""
+
+import threading
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import faust
+from confluent_kafka import KafkaException
+from yarl import URL
+
+from streams.contract.errors import RefusedStart
+from streams.contract.settings import Settings
+from streams.contract.topics import EXPERIENCES, RELATIONS
+from streams.engine.connection import faust_credentials
+from streams.engine.exits import OVERDUE, REFUSED, UNREACHABLE, end_process
+from streams.engine.offsets import Offsets
+from streams.engine.tables import BatchTable
+from streams.engine.transport import BatchTransport, Undecoded
+from streams.engine.watchdog import Watchdog
+
+
+class Background(Protocol):
+    """Something that runs beside the agents, on a thread of its own."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class BatchApp(faust.App):
+    """Faust with the transport, tables and process rules of the engine.
+
+    Args:
+        group: The consumer group, and Faust's application id.
+
+    Attributes:
+        background: Started in order before the agents, stopped after them.
+        watchdog: Ends the process when it stands still; knows the lag.
+    """
+
+    def __init__(self, settings: Settings, group: str = "") -> None:
+        engine, kafka = settings.engine, settings.kafka
+        group = group or engine.app_id
+        url = URL(f"kafka://{kafka.bootstrap_servers.replace(',', ';')}")
+        super().__init__(
+            group,
+            broker=str(url),
+            broker_credentials=faust_credentials(kafka),
+            datadir=str(Path(engine.data_dir).resolve()),
+            store="rocksdb://?driver=rocksdict",
+            Table="streams.engine.tables:BatchTable",
+            Worker="streams.engine.process:BatchWorker",
+            topic_partitions=kafka.partitions,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            web_enabled=False,
+            web_bind="127.0.0.1",
+            broker_session_timeout=engine.session_timeout_s,
+            broker_heartbeat_interval=engine.heartbeat_interval_s,
+            broker_commit_interval=engine.commit_interval_s,
+            broker_max_poll_records=engine.batch_records,
+            stream_buffer_maxsize=engine.buffer_batches,
+            stream_wait_empty=True,
+            stream_recovery_delay=0.0,
+            table_standby_replicas=engine.standby_replicas,
+            consumer_auto_offset_reset="earliest",
+        )
+        self.settings = settings
+        self.background: list[Background] = []
+        self.offsets = Offsets(kafka)
+        self.watchdog = Watchdog(kafka, group, engine.watchdog_s)
+        self._expected_partitions: dict[str, int] = {}
+        self.transport = BatchTransport(
+            url,
+            self,
+            batch_records=engine.batch_records,
+            fetch_wait_ms=engine.fetch_wait_ms,
+            hold_ms={RELATIONS: engine.hold_ms, EXPERIENCES: engine.hold_ms},
+        )
+
+    def batches(self, topic: str, partitions: int) -> Any:
+        """Declares a source topic whose fetched runs of records are one event each."""
+        self._expected_partitions[topic] = partitions
+        return self.topic(topic, schema=Undecoded(), partitions=partitions)
+
+    def rows(self, name: str, changelog: str, partitions: int) -> BatchTable:
+        """Declares a table of rows as bytes."""
+        self._expected_partitions[changelog] = partitions
+        table: Any = self.Table(
+            name,
+            partitions=partitions,
+            schema=Undecoded(),
+            changelog=changelog,
+            coverage=self.offsets.coverage,
+            watchdog=self.watchdog,
+            engine=self.settings.engine,
+        )
+        return cast(BatchTable, table)
+
+    async def on_start(self) -> None:
+        """Starts what runs in the background; without its feeds, or on a cluster that misfits, nothing may begin."""
+        try:
+            self.offsets.refuse_other_counts(self._expected_partitions)
+            for service in self.background:
+                service.start()
+        except RefusedStart as refusal:
+            end_process(REFUSED, str(refusal))
+        except KafkaException as error:
+            end_process(UNREACHABLE, f"no broker answers at {self.settings.kafka.bootstrap_servers}: {error}")
+        await super().on_start()
+        self.watchdog.start()
+
+    def on_rebalance_start(self) -> None:
+        """Tells the watchdog, which wants to see the rebalance end."""
+        self.watchdog.rebalancing()
+        super().on_rebalance_start()
+
+    def on_rebalance_end(self) -> None:
+        """Tells the watchdog what this worker has to read now."""
+        super().on_rebalance_end()
+        self.watchdog.settled(self.consumer.assignment())
+
+    async def on_stop(self) -> None:
+        """Stops within a bound: an event that is never acknowledged would make Faust wait for ever."""
+        deadline = threading.Timer(
+            self.settings.engine.shutdown_timeout_s, end_process, (OVERDUE, "the shutdown took too long")
+        )
+        deadline.daemon = True
+        deadline.start()
+        self.watchdog.stop()
+        try:
+            await super().on_stop()
+            for service in reversed(self.background):
+                service.stop()
+        finally:
+            deadline.cancel()

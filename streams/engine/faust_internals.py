@@ -1,0 +1,46 @@
+"""What the engine touches inside Faust and aiokafka: names that their authors may change without a word.
+
+A contract test asserts that each is there, and that the engine uses no other.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import aiokafka
+from faust.stores import rocksdb
+from faust.tables.base import Collection
+from faust.transport.consumer import Consumer
+from faust.transport.drivers import aiokafka as driver
+
+FAUST_VERSION: Final = "0.15.3"
+"""The version that these were read in; pinned in pyproject.toml."""
+
+
+class Internal(NamedTuple):
+    """A private attribute or method, and what the engine wants of it."""
+
+    owner: type[Any]
+    name: str
+    why: str
+
+
+INTERNALS: Final = (
+    Internal(driver.AIOKafkaConsumerThread, "_create_worker_consumer", "the one place to set aiokafka's fetch wait"),
+    Internal(aiokafka.AIOKafkaConsumer, "_fetch_max_wait_ms", "Faust hard-codes 1,500 ms and passes nothing else on"),
+    Internal(driver.Consumer, "_new_consumer_thread", "to put in a thread that sets the fetch wait"),
+    Internal(driver.Consumer, "_getmany", "where fetched runs become batches"),
+    Internal(driver.Consumer, "_to_message", "makes one message of a batch"),
+    Internal(
+        Consumer, "_wait_next_records", "sleeps for a second where all buffers are full, even if one drains at once"
+    ),
+    Internal(Consumer, "_get_active_partitions", "which partitions have room"),
+    Internal(Consumer, "_buffered_partitions", "which partitions have none"),
+    Internal(Consumer, "_is_changelog_tp", "changelogs have no committed offset to go back to"),
+    Internal(driver.Consumer, "_seek", "what is held must be forgotten, since it will be fetched again"),
+    Internal(Consumer, "_add_gap", "batches are gaps to Faust; its book of them stalls the commits"),
+    Internal(Consumer, "_new_offset", "what to commit, without that book"),
+    Internal(Consumer, "_acked", "last offsets of the batches that are acknowledged and not yet committed"),
+    Internal(Consumer, "_acked_index", "the same offsets, as a set"),
+    Internal(rocksdb.Store, "_db_for_partition", "the database, to read and write many rows at once"),
+    Internal(Collection, "_changelog_topic_name", "changelogs have the names of the topics list"),
+    Internal(Collection, "_new_store_by_url", "to put in the store that works in batches"),
+)

@@ -1,0 +1,98 @@
+"""Reads the tables of a data directory without a worker: one JSON line a row."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Final, NamedTuple, cast
+
+import orjson
+from rocksdict import AccessType, Options, Rdict
+
+from streams.contract.errors import UnreadableSource
+
+Render = Callable[[bytes, bytes], dict[str, Any]]
+"""Turns one key and one encoded row into plain values."""
+
+_RESERVED: Final = (b"\x00", b"__faust")
+
+
+class View(NamedTuple):
+    """One kind of row: the table that holds it, and ``module:function`` of its :data:`Render`."""
+
+    table: str
+    render: str
+
+
+VIEWS: Final = {
+    "users": View("users", "streams.core.behaviour:render_user"),
+    "items": View("items", "streams.core.relations:render_item"),
+    "models": View("learners", "streams.core.learning:render_learner"),
+}
+
+
+def dump_view(data_dir: Path, view: View) -> Iterator[bytes]:
+    """Yields each row of a view as one line of JSON, without the line's end.
+
+    Raises:
+        UnreadableSource: See :func:`scan_tables`.
+    """
+    rows = scan_tables(data_dir, view.table)
+    render = cast(Render, resolve_name(view.render))
+    for partition, key, value in rows:
+        row = {"partition": partition, **render(key, value)}
+        yield orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+def scan_tables(data_dir: Path, table: str) -> Iterator[tuple[int, bytes, bytes]]:
+    """Returns ``(partition, key, encoded row)`` of every row of a table, by partition and key.
+
+    The tables are opened read-only, so a worker may be running; what it writes meanwhile is not seen. Reserved keys
+    (the partition's row, Faust's offset) are left out.
+
+    Raises:
+        UnreadableSource: There is no such table below ``data_dir``, or two of one partition, or one does not open.
+    """
+    return _rows(find_tables(data_dir, table))
+
+
+def _rows(tables: Mapping[int, Path]) -> Iterator[tuple[int, bytes, bytes]]:
+    for partition, path in sorted(tables.items()):
+        database = _open(path)
+        try:
+            for key, value in database.items():
+                if not cast(bytes, key).startswith(_RESERVED):
+                    yield partition, cast(bytes, key), cast(bytes, value)
+        finally:
+            database.close()
+
+
+def find_tables(data_dir: Path, table: str) -> dict[int, Path]:
+    """Finds the directory of each partition of a table.
+
+    Raises:
+        UnreadableSource: There is none below ``data_dir``, or there are two of one partition.
+    """
+    found: dict[int, Path] = {}
+    name = re.compile(rf"{re.escape(table)}-(\d+)\.db")
+    for path in sorted(data_dir.rglob(f"tables/{table}-*.db")):
+        if not (match := name.fullmatch(path.name)):
+            continue
+        partition = int(match[1])
+        if partition in found:
+            raise UnreadableSource(
+                f"{found[partition]} and {path} are both partition {partition}: choose one directory"
+            )
+        found[partition] = path
+    if not found:
+        raise UnreadableSource(f"{data_dir} holds no table {table}: is it the data directory of a worker that has run?")
+    return found
+
+
+def _open(path: Path) -> Rdict:
+    # A write-ahead log is there whenever a worker runs or was killed; its rows are read, too.
+    access = AccessType.read_only(error_if_log_file_exist=False)
+    try:
+        return Rdict(str(path), options=Options(raw_mode=True), access_type=access)
+    except Exception as error:  # rocksdict raises plain Exception
+        raise UnreadableSource(f"{path} does not open: {error}") from error

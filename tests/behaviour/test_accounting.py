@@ -1,0 +1,125 @@
+"""Every record ends applied, as a duplicate or as a dead letter, and the totals are those of a plain count."""
+
+from collections import Counter, defaultdict, deque
+from math import sqrt
+from typing import Any
+
+import pytest
+
+from streams.contract.errors import RejectedRecord
+from streams.contract.events import decode_event
+from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS
+from streams.core.behaviour import BehaviourFold
+from streams.core.policies.assignment import assign
+from streams.core.row import MAX_EVENT_IDS
+from streams.core.summary import summarise
+from streams.core.tallies import count_exposure
+from tests.pipeline.running import Pipeline, partition_rows, replayed, shopped, user_rows
+
+
+def counted_plainly(pipeline: Pipeline, partition: int) -> dict[str, int]:
+    """Counts one partition of the log without the fold."""
+    counts: Counter[str] = Counter()
+    seen: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=MAX_EVENT_IDS))
+    lateness_ms = round(pipeline.settings.time.allowed_lateness_s * 1000)
+    fold = pipeline.behaviour.engine.fold
+    watermark_ms = -1
+    for record in pipeline.log[partition]:
+        try:
+            event = fold.decode(record, partition)
+        except RejectedRecord as rejected:
+            counts[f"dead_letters.{rejected.reason}"] += 1
+            continue
+        watermark_ms = max(watermark_ms, event.timestamp_ms - lateness_ms)
+        if event.user_id is None:
+            counts["applied"] += 1
+        elif event.event_id in seen[event.user_id]:
+            counts["duplicates"] += 1
+        else:
+            seen[event.user_id].append(event.event_id)
+            counts["applied"] += 1
+            counts[f"kinds.{event.kind}"] += 1
+            counts["late"] += event.timestamp_ms < watermark_ms
+    return dict(counts)
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+def test_the_totals_are_those_of_a_plain_count(partition: int) -> None:
+    expected = counted_plainly(shopped(), partition)
+    for pipeline in (shopped(), replayed(500)):
+        counts = partition_rows(pipeline)[partition].counts
+        assert {name: count for name, count in counts.items() if name in expected} == expected
+        assert {name for name in counts if name.startswith(("kinds.", "dead_letters."))} <= set(expected)
+
+
+def test_every_record_is_applied_a_duplicate_or_a_dead_letter() -> None:
+    pipeline = shopped()
+    summary = summarise(partition_rows(pipeline))
+    dead = sum(summary["dead_letters"].values())
+    assert set(summary["dead_letters"]) == {"empty", "oversized", "malformed", "ahead", "wrong-key", "wrong-partition"}
+    n_records = sum(len(records) for records in pipeline.log.values())
+    assert summary["applied"] + summary["duplicates"] + dead == n_records
+    ticks = 2 * len(pipeline.partitions)
+    assert sum(summary["kinds"].values()) + ticks == summary["applied"]
+    for partition in pipeline.partitions:
+        assert partition_rows(pipeline)[partition].guard == len(pipeline.log[partition]) - 1
+
+
+def test_a_dead_letter_says_where_it_comes_from_and_why() -> None:
+    pipeline = shopped()
+    origins = set()
+    for record in pipeline.topics.records[DEAD_LETTERS, 0]:
+        headers = {name: value.decode() for name, value in record.headers}
+        partition, offset = int(headers["partition"]), int(headers["offset"])
+        assert headers["topic"] == CLICKSTREAM
+        original = pipeline.log[partition][offset]
+        assert (original.value or b"").startswith(record.value or b"")
+        fold = pipeline.behaviour.engine.fold
+        assert isinstance(fold, BehaviourFold)
+        with pytest.raises(RejectedRecord) as rejected:
+            fold.decode(original, partition)
+        assert rejected.value.reason == headers["reason"]
+        origins.add((partition, offset))
+    assert len(origins) == len(pipeline.topics.records[DEAD_LETTERS, 0])
+
+
+def test_an_event_ahead_of_its_record_does_not_move_time() -> None:
+    pipeline = shopped()
+    latest_ms = max(
+        decode_event(record.value).timestamp_ms for record in pipeline.log[0] if record.key is None and record.value
+    )
+    assert partition_rows(pipeline)[0].watermark_ms == latest_ms - 240_000
+
+
+def test_click_rates_are_those_computed_over_the_users() -> None:
+    pipeline = shopped()
+    settings = pipeline.settings.decisions
+    by_policy: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    fold = pipeline.behaviour.engine.fold
+    for (_, key), value in user_rows(pipeline).items():
+        impressions, clicks = fold.decode_row(value).exposure
+        if impressions:
+            by_policy[assign(key.decode(), settings.shares, settings.salt)].append((impressions, clicks))
+    policies = summarise(partition_rows(pipeline))["policies"]
+    assert set(by_policy) == {"bandit", "control", "q"}
+    for policy, users in by_policy.items():
+        assert {name: policies[policy][name] for name in expected_rate(users)} == pytest.approx(expected_rate(users))
+
+
+def expected_rate(users: list[tuple[int, int]]) -> dict[str, Any]:
+    """The ratio of means over users with the delta method's interval, from the residuals of each user."""
+    impressions, clicks = sum(n for n, _ in users), sum(c for _, c in users)
+    rate = clicks / impressions
+    variance = sum((c - rate * n) ** 2 for n, c in users) / (len(users) - 1) / len(users)
+    half = 1.96 * sqrt(variance) / (impressions / len(users))
+    expected = {"users": len(users), "impressions": impressions, "clicks": clicks, "ctr": rate}
+    return expected | {"ctr_ci95": pytest.approx([max(rate - half, 0.0), rate + half], rel=1e-4)}
+
+
+def test_exposure_is_summed_by_user_in_any_steps() -> None:
+    tallies: dict[str, list[int]] = {}
+    for steps in ([(3, 0), (0, 1), (2, 2)], [(0, 0), (1, 0)]):
+        exposure = [0, 0]
+        for impressions, clicks in steps:
+            count_exposure(tallies, "q", exposure, impressions, clicks)
+    assert tallies == {"policy.q": [2, 6, 3, 5 * 5 + 1, 5 * 3, 3 * 3]}

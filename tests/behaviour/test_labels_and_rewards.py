@@ -1,0 +1,306 @@
+"""What came of a prediction and of a decision, in scenes made by hand. Times are seconds, the watermark 100 behind."""
+
+import numpy as np
+import pytest
+
+from streams.contract.records import decode_prediction, decode_recommendation
+from streams.contract.topics import DECISIONS, PREDICTIONS, RECOMMENDATIONS
+from streams.core.policies.q_agent import session_state
+from streams.core.row import MAX_DECISIONS, MAX_EVENT_IDS
+from tests.behaviour.shop import Shop
+
+END_S = 100_000
+
+
+# Targets that are labelled by what a shopper does of their own accord
+
+
+@pytest.mark.parametrize(("bought_at_s", "label"), [(0.001, 1.0), (999.999, 1.0), (1000, 1.0), (1000.001, 0.0)])
+def test_a_purchase_counts_within_the_horizon(bought_at_s: float, label: float) -> None:
+    shop = Shop()
+    shop.view(0, "i1")
+    shop.send("purchase", bought_at_s, item_id="i1")
+    shop.tick(END_S)
+    assert shop.labels("purchase")[0] == label
+
+
+def test_a_purchase_does_not_label_a_prediction_made_at_it() -> None:
+    shop = Shop()
+    shop.send("purchase", 0, item_id="i1")
+    shop.tick(END_S)
+    assert shop.labels("purchase") == [0.0]
+
+
+def test_what_happened_before_a_prediction_does_not_label_it_however_late_it_comes() -> None:
+    shop = Shop()
+    shop.view(50, "i1")
+    shop.send("purchase", 20, item_id="i1")
+    shop.tick(END_S)
+    assert shop.labels("purchase") == [0.0]
+
+
+def test_a_purchase_that_comes_late_counts_until_the_watermark_passes_the_horizon() -> None:
+    for seen_s, label in ((1099, 1.0), (1100, 0.0)):
+        shop = Shop()
+        shop.view(0, "i1")
+        shop.view(seen_s, "i2", user_id="ben")
+        shop.send("purchase", 990, item_id="i1")
+        shop.tick(END_S)
+        assert next(example.label for example in shop.examples("purchase")) == label
+
+
+def test_another_shoppers_purchase_labels_nothing() -> None:
+    shop = Shop()
+    shop.view(0, "i1")
+    shop.send("purchase", 10, item_id="i1", user_id="ben")
+    shop.tick(END_S)
+    anna = shop.examples("purchase")[0]
+    assert anna.label == 0.0
+
+
+def test_one_prediction_at_a_time_waits_for_a_label() -> None:
+    shop = Shop()
+    for at_s in (0, 10, 20):
+        shop.view(at_s, "i1")
+    shop.view(2000, "i1")
+    shop.tick(END_S)
+    assert [example.timestamp_ms % 10_000_000 for example in shop.examples("purchase")] == [0, 2_000_000]
+
+
+def test_an_example_weighs_one_over_its_sampling_rate() -> None:
+    shop = Shop()
+    for at_s in range(0, 24_000, 1200):
+        shop.view(at_s, "i1")
+    shop.tick(END_S)
+    assert len(shop.examples("purchase")) == 20
+    assert {example.weight for example in shop.examples("purchase")} == {1.0}
+    assert 4 < len(shop.examples("cart")) < 16
+    assert {example.weight for example in shop.examples("cart")} == {2.0}
+
+
+# Decisions, impressions, clicks
+
+
+def test_a_click_counts_only_on_a_slot_that_was_seen() -> None:
+    shop = Shop()
+    decision = shop.view(0, "i1")
+    shop.click(1, decision.decision_id, decision.items[1].item_id, 1)
+    shop.impression(2, decision.decision_id, item_id=decision.items[0].item_id, position=0)
+    shop.click(3, decision.decision_id, decision.items[1].item_id, 1)
+    shop.click(4, decision.decision_id, decision.items[0].item_id, 0)
+    shop.tick(END_S)
+    assert shop.count("unjoinable") == 2
+    assert shop.labels("bandit") == [1.0]
+    assert shop.row().exposure == [1, 1]
+
+
+def test_a_slot_is_seen_and_clicked_once() -> None:
+    shop = Shop()
+    decision = shop.view(0, "i1")
+    for at_s in (1, 2):
+        shop.impression(at_s, decision.decision_id)
+        shop.click(at_s + 0.5, decision.decision_id, decision.items[0].item_id, 0)
+    assert shop.row().exposure == [len(decision.items), 1]
+    assert shop.row().session.clicks == 1
+    shop.tick(END_S)
+    assert shop.labels("bandit") == [1.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_click_must_name_the_item_of_its_slot() -> None:
+    shop = Shop()
+    decision = shop.view(0, "i1")
+    shop.impression(1, decision.decision_id)
+    shop.click(2, decision.decision_id, decision.items[0].item_id, 1)
+    shop.click(2, decision.decision_id, decision.items[0].item_id, 50)
+    assert shop.count("unjoinable") == 2
+
+
+@pytest.mark.parametrize(("clicked_after_s", "label"), [(300, 1.0), (300.001, 0.0), (390, 0.0)])
+def test_a_click_counts_within_a_window_that_begins_at_the_impression(clicked_after_s: float, label: float) -> None:
+    shop = Shop()
+    decision = shop.view(0, "i1")
+    shop.impression(200, decision.decision_id)
+    shop.click(200 + clicked_after_s, decision.decision_id, decision.items[0].item_id, 0)
+    shop.tick(END_S)
+    assert shop.labels("bandit")[0] == label
+    assert shop.labels("click") == [label]
+    assert shop.row().exposure[1] == label
+    assert shop.count("unjoinable") == 1 - label
+
+
+@pytest.mark.parametrize(("shown_at_s", "examples"), [(600, 5), (600.001, 0), (690, 0)])
+def test_an_impression_counts_within_its_own_window(shown_at_s: float, examples: int) -> None:
+    shop = Shop()
+    shop.impression(shown_at_s, shop.view(0, "i1").decision_id)
+    shop.tick(END_S)
+    assert len(shop.examples("bandit")) == examples
+    assert shop.count("decisions_unshown") == (examples == 0)
+
+
+def test_a_decision_that_was_never_shown_is_no_zero() -> None:
+    shop = Shop()
+    shop.view(0, "i1")
+    shop.tick(END_S)
+    assert shop.labels("purchase") == [0.0]
+    assert shop.examples("bandit") == []
+    assert shop.examples("click") == []
+    assert shop.count("decisions_unshown") == 1
+
+
+def test_a_decision_that_was_shown_and_not_clicked_is_a_zero() -> None:
+    shop = Shop()
+    shop.impression(1, shop.view(0, "i1").decision_id)
+    shop.tick(END_S)
+    assert shop.labels("bandit") == [0.0] * 5
+    assert shop.labels("click") == [0.0]
+
+
+@pytest.mark.parametrize("wrong", ["clickstream-0-0.000000000000", "clickstream-0-0", "x"])
+def test_feedback_to_anything_but_the_decision_is_unjoinable(wrong: str) -> None:
+    shop = Shop()
+    item = shop.view(0, "i1").items[0].item_id
+    shop.impression(1, wrong)
+    shop.click(2, wrong, item, 0)
+    shop.tick(END_S)
+    assert shop.count("unjoinable") == 2
+    assert shop.examples("bandit") == []
+    assert shop.row().exposure == [0, 0]
+
+
+def test_another_shoppers_feedback_is_unjoinable() -> None:
+    shop = Shop()
+    shop.impression(1, shop.view(0, "i1").decision_id, user_id="ben")
+    assert shop.count("unjoinable") == 1
+
+
+def test_too_many_open_decisions_close_the_oldest_with_the_reward_it_has() -> None:
+    shop = Shop()
+    decision = shop.view(0, "i1")
+    shop.impression(1, decision.decision_id)
+    shop.click(2, decision.decision_id, decision.items[2].item_id, 2)
+    for number in range(MAX_DECISIONS):
+        shop.view(3 + number, "i2")
+    assert shop.count("decisions_displaced") == 1
+    assert shop.labels("bandit") == [0.0, 0.0, 1.0, 0.0, 0.0]
+    shop.click(20, decision.decision_id, decision.items[0].item_id, 0)
+    assert shop.count("unjoinable") == 1
+    shop.view(30, "i3")
+    assert shop.count("decisions_displaced") == 2
+    assert shop.count("decisions_unshown") == 1
+    assert len(shop.row().decisions) == MAX_DECISIONS
+
+
+def test_the_control_is_told_to_the_learner_and_others_are_not() -> None:
+    for policy, is_control in (("control", 1.0), ("bandit", 0.0)):
+        shop = Shop(policy)
+        shop.impression(1, shop.view(0, "i1").decision_id)
+        shop.tick(END_S)
+        vectors = [np.frombuffer(example.vector, np.float32).tolist() for example in shop.examples("bandit")]
+        assert [vector[-1] for vector in vectors] == [is_control] * 5
+        assert [vector[-2] for vector in vectors] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+# The Q agent's steps
+
+
+def steps(shop: Shop) -> list[tuple[list[float], float]]:
+    return [(np.frombuffer(example.vector, np.float32).tolist(), example.label) for example in shop.examples("q")]
+
+
+def test_a_step_ends_at_the_next_decision_with_what_happened_in_between() -> None:
+    shop = Shop("q")
+    first = shop.view(0, "i1")
+    shop.impression(1, first.decision_id)
+    shop.click(2, first.decision_id, first.items[0].item_id, 0)
+    shop.send("add_to_cart", 3, item_id="i1")
+    shop.view(4, "i2")
+    row = shop.row()
+    (((state, action, next_state, mask), reward),) = steps(shop)
+    assert reward == 1.0 + 2.0
+    assert state == session_state(type(row.session)(views=1), cart_not_empty=False)
+    assert next_state == session_state(row.session, cart_not_empty=True)
+    assert int(mask) >> int(action) & 1
+
+
+def test_the_end_of_the_session_ends_the_last_step_however_it_is_noticed() -> None:
+    for notice in ("tick", "return"):
+        shop = Shop("q")
+        shop.view(0, "i1")
+        shop.send("purchase", 10, item_id="i1")
+        if notice == "tick":
+            shop.tick(1909)
+            assert steps(shop) == []
+            shop.tick(1910)
+        else:
+            shop.view(1811, "i1")
+        (((_, _, next_state, mask), reward),) = steps(shop)
+        assert (next_state, mask, reward) == (-1, 0, 5.0)
+
+
+def test_a_return_within_the_gap_goes_on_with_the_session() -> None:
+    shop = Shop("q")
+    shop.view(0, "i1")
+    shop.view(1800, "i2")
+    assert shop.row().session.views == 2
+    assert [vector[2] >= 0 for vector, _ in steps(shop)] == [True]
+
+
+# Time, and what comes twice
+
+
+def test_an_event_that_a_producer_sends_again_is_dropped_for_as_long_as_its_id_is_kept() -> None:
+    shop = Shop()
+    for number in range(MAX_EVENT_IDS + 1):
+        shop.view(number, "i1", event_id=f"v{number}")
+    shop.view(10, "i1", event_id="v1")
+    shop.view(10, "i1", event_id="v1", user_id="ben")
+    assert shop.count("duplicates") == 1
+    assert shop.row().session.views == MAX_EVENT_IDS + 1
+    assert shop.row("ben").session.views == 1
+    shop.view(11, "i1", event_id="v0")
+    assert shop.count("duplicates") == 1
+
+
+def test_ticks_mature_everything() -> None:
+    shop = Shop("q")
+    for number, user_id in enumerate(("anna", "ben", "cleo")):
+        decision = shop.view(number, "i1", user_id=user_id)
+        if number:
+            shop.impression(number + 10, decision.decision_id, user_id=user_id)
+    shop.tick(END_S)
+    for user_id in ("anna", "ben", "cleo"):
+        row = shop.row(user_id)
+        assert (row.moments, row.decisions, row.transition, row.deadline_ms) == ([], [], None, 0)
+    assert len(shop.examples("q")) == len(shop.examples("purchase")) == 3
+    assert len(shop.examples("click")) == 2
+
+
+def test_a_label_is_final_only_when_the_watermark_reaches_the_horizon() -> None:
+    shop = Shop()
+    shop.view(0, "i1")
+    shop.tick(1099.999)
+    assert shop.examples("purchase") == []
+    shop.tick(1100)
+    assert shop.labels("purchase") == [0.0]
+
+
+def test_a_late_event_is_remembered_and_predicts_and_decides_nothing() -> None:
+    shop = Shop()
+    shop.tick(1000)
+    shop.send("view", 899.999, item_id="i1")
+    assert shop.count("late") == 1
+    assert shop.row().session.views == 1
+    assert shop.values(PREDICTIONS) == shop.values(RECOMMENDATIONS) == shop.values(DECISIONS) == []
+    shop.view(900, "i1")
+    assert shop.count("late") == 1
+    assert len(shop.values(PREDICTIONS)) == 1
+
+
+def test_every_output_names_the_event_it_was_made_from() -> None:
+    shop = Shop()
+    shop.tick(0)
+    decision = shop.view(0, "i1")
+    (prediction,) = map(decode_prediction, shop.values(PREDICTIONS))
+    assert prediction.event_ref == decision.event_ref == "clickstream-0-1"
+    assert decision.decision_id.startswith("clickstream-0-1.")
+    assert decode_recommendation(shop.values(RECOMMENDATIONS)[0]) == decision

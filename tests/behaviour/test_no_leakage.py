@@ -1,0 +1,123 @@
+"""A label changes nothing that was said before it, and an example holds what was served before there was a label."""
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+
+from streams.contract.records import decode_parameters, decode_prediction
+from streams.contract.topics import DECISIONS, PREDICTIONS, RECOMMENDATIONS
+from streams.engine.memory import MemoryRecord
+from tests.behaviour.shop import ITEMS, Shop
+from tests.pipeline.running import Pipeline, examples, published, replay, shopped
+
+FEEDBACK = ("impression", "click")
+LABELS = ("purchase", "add_to_cart", *FEEDBACK)
+
+
+def is_of(record: MemoryRecord, kinds: Collection[str]) -> bool:
+    return any(f'"kind":"{kind}"'.encode() in (record.value or b"") for kind in kinds)
+
+
+def said_before(pipeline: Pipeline, offset: int) -> Iterator[tuple[str, bytes]]:
+    """Everything published of the first partition that was made at an event before ``offset``."""
+    for topic in (PREDICTIONS, RECOMMENDATIONS, DECISIONS):
+        for record in pipeline.topics.records[topic, 0]:
+            value = record.value or b""
+            ref = msgspec.msgpack.decode(value)[1] if topic == DECISIONS else orjson.loads(value)["event_ref"]
+            if int(ref.rpartition("-")[2]) < offset:
+                yield topic, value
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_what_happens_later_changes_nothing_that_was_said_before_even_in_the_same_batch(kind: str) -> None:
+    log = shopped().log[0]
+    if kind not in FEEDBACK:
+        # Feedback to a decision of the same batch has everything said at once; without it all is said at the end.
+        log = [record for record in log if not is_of(record, FEEDBACK)]
+    with_labels = replay({0: log})
+    with_labels.behave(len(log))
+    labels = [record.offset for record in log if is_of(record, (kind,))]
+    for first in labels[len(labels) // 3 :: len(labels) // 2]:
+        other = replay({0: [record for record in log if record.offset < first or record.offset not in labels]})
+        other.behave(len(log))
+        said = list(said_before(with_labels, first))
+        assert len(said) > 50
+        assert said == list(said_before(other, first))
+        assert published(other) != published(with_labels)
+
+
+def test_a_label_does_not_touch_the_inputs_of_what_waits_for_it() -> None:
+    shop = Shop("q")
+    decision = shop.view(0, "i1")
+    opened = msgspec.msgpack.encode(inputs(shop))
+    shop.impression(1, decision.decision_id)
+    shop.click(2, decision.decision_id, decision.items[0].item_id, 0)
+    shop.send("add_to_cart", 3, item_id="i1", price=9.0)
+    shop.send("purchase", 4, item_id="i1", price=9.0)
+    labels = {prediction.target: prediction.label for prediction in shop.row().moments[0].predictions}
+    assert labels == {"purchase": 1.0, "cart": 1.0, "click": 1.0}
+    assert msgspec.msgpack.encode(inputs(shop)) == opened
+
+
+def inputs(shop: Shop) -> list[Any]:
+    row = shop.row()
+    return [
+        [
+            (m.offset, m.opened_ms, m.vector, p.target, p.probabilities, p.members)
+            for m in row.moments[:1]
+            for p in m.predictions
+        ],
+        [(d.offset, d.decision_id, d.items, d.features) for d in row.decisions[:1]],
+        row.transition and (row.transition.state, row.transition.action),
+    ]
+
+
+def test_an_example_holds_the_probabilities_that_were_served_whatever_was_learned_since() -> None:
+    _, models = shopped().begun_with
+    purchase = [value for value in models if decode_parameters(value).learner == "purchase"]
+    shop = Shop(
+        feeds=(ITEMS, []), settings=msgspec.structs.replace(Shop().settings, windows=shopped().settings.windows)
+    )
+    shop.view(0, "i1")
+    for value in purchase:
+        assert shop.scorers.apply(decode_parameters(value))
+    shop.view(1200, "i2")
+    shop.send("purchase", 1300, item_id="i2")
+    shop.tick(10_000)
+    served = [decode_prediction(value).probabilities["purchase"] for value in shop.values(PREDICTIONS)]
+    examples = shop.examples("purchase")
+    assert [example.probabilities["linear"] for example in examples] == [served[0], served[1]]
+    assert examples[0].probabilities == {"linear": 0.05, "perceptron": 0.05}
+    assert examples[1].probabilities["linear"] != 0.05
+
+
+def test_every_examples_vector_gives_the_probabilities_that_it_holds_and_that_were_published() -> None:
+    pipeline = shopped()
+    served = {
+        (partition, value.timestamp_ms, target, probability)
+        for partition in pipeline.partitions
+        for record in pipeline.topics.records[PREDICTIONS, partition]
+        for value in [decode_prediction(record.value or b"")]
+        for target, probability in value.probabilities.items()
+    }
+    targets = {target.name: target.members[0] for target in pipeline.settings.targets}
+    n_checked = 0
+    for (learner, partition), found in examples(pipeline).items():
+        if learner in targets:
+            for example in found:
+                scores = pipeline.scorers.score(learner, np.frombuffer(example.vector, np.float32)[None])[0]
+                assert list(example.probabilities.values()) == scores.tolist()
+                probability = example.probabilities[targets[learner]]
+                moments = {
+                    timestamp
+                    for number, timestamp, target, p in served
+                    if (number, target, p) == (partition, learner, probability)
+                }
+                # Where an event came out of order, the prediction was made as of the latest one before it.
+                assert min(moments, default=example.timestamp_ms + 1) <= example.timestamp_ms
+                n_checked += 1
+    assert n_checked > 200

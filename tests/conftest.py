@@ -1,0 +1,49 @@
+"""The ground under all tests: where the data sets are, and that a test which should run cannot be skipped unseen."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import settings
+
+# How long an example takes says something of the machine, not of the law. Under CI, hypothesis draws the same examples.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+REQUIRED_BY: Final = {"kafka": "HEADRACE_REQUIRE_KAFKA", "data": "HEADRACE_REQUIRE_DATA"}
+"""Mark to the environment variable that makes a skip of a test with that mark a failure."""
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the public data sets, for tests marked ``data``."""
+    folder = os.environ.get("HEADRACE_DATA")
+    if not folder:
+        pytest.skip("HEADRACE_DATA names no folder with the data sets")
+    return Path(folder)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turns a skip that nothing excuses into a failure: only what a mark says may be missing may be missing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        marks = [mark for mark in REQUIRED_BY if item.get_closest_marker(mark)]
+        required = [REQUIRED_BY[mark] for mark in marks if os.environ.get(REQUIRED_BY[mark])]
+        if required or not marks:
+            why = f"{required[0]} is set" if required else f"it is not marked {' or '.join(REQUIRED_BY)}"
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped, and {why}: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuses a module that skips itself whole: its tests would not even be counted."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} skips itself whole; mark its tests instead: {report.longrepr}"
+    return report

@@ -1,0 +1,136 @@
+"""Settings come from one file and the environment; what is wrong is named, and nothing is guessed."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from streams.contract.errors import ConfigurationError
+from streams.contract.settings import Settings, dump_settings, load_settings
+from streams.contract.topics import EXPERIENCES, POLICY_LEARNERS
+
+
+def load(tmp_path: Path, text: str, **environment: str) -> Settings:
+    path = tmp_path / "headrace.toml"
+    path.write_text(text, "utf-8")
+    return load_settings(path, environment)
+
+
+def test_without_a_file_the_defaults_hold() -> None:
+    assert load_settings() == load_settings(environment={"PATH": "/bin", "HEADRACE_HOME": "x"}) == Settings()
+
+
+def test_a_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    settings = load(tmp_path, "seed = 7\n[kafka]\npartitions = 12\n[time]\nsession_gap_s = 60\n")
+    assert (settings.seed, settings.kafka.partitions, settings.time.session_gap_s) == (7, 12, 60.0)
+    assert settings.engine == Settings().engine
+    assert settings.kafka.bootstrap_servers == Settings().kafka.bootstrap_servers
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "[kafka]\npartitions = 12\nbootstrap_servers = 'a:1'\n[decisions]\nslate = 3\n",
+        HEADRACE_KAFKA__PARTITIONS="8",
+        KAFKA_BOOTSTRAP_SERVERS="b:2",
+        HEADRACE_DECISIONS__SALT="summer",
+        HEADRACE_DECISIONS__SHARES="{control = 0.5, bandit = 0.5}",
+        HEADRACE_TIME__ALLOWED_LATENESS_S="1.5",
+    )
+    assert settings.kafka.partitions == 8
+    assert settings.kafka.bootstrap_servers == "b:2"
+    assert settings.decisions.slate == 3
+    assert settings.decisions.salt == "summer"
+    assert settings.decisions.shares == {"control": 0.5, "bandit": 0.5}
+    assert settings.time.allowed_lateness_s == 1.5
+
+
+def test_the_projects_own_variable_wins_over_kafkas() -> None:
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": "a:1", "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": "b:2"}
+    assert load_settings(environment=environment).kafka.bootstrap_servers == "b:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed = 1", "unknown key sed; did you mean seed?"),
+        ("[kafak]\npartitions = 1", "unknown key kafak; did you mean kafka?"),
+        ("[kafka]\npartition = 1", "unknown key kafka.partition; did you mean partitions?"),
+        ("[engine]\nwatch_dog_s = 1", "did you mean watchdog_s?"),
+        ("[[windows]]\nname = 'x'\npane_s = 1\npanes = 1\n[[windows]]\nname = 'y'\npains = 3", "windows[1].pains"),
+        ("[[targets]]\nname = 'x'\nhorizon = 3", "unknown key targets[0].horizon; did you mean horizon_s?"),
+        ("[kafka]\npartitions = '4'", "kafka.partitions"),
+        ("[kafka]\npartitions = 0", "kafka.partitions"),
+        ("[kafka]\npartitions = 1.5", "kafka.partitions"),
+        ("kafka = 1", "kafka"),
+        ("frozen_feeds = 1", "frozen_feeds"),
+        ("[time]\nsession_gap_s = 0", "time.session_gap_s"),
+        ("[kafka]\nsecurity_protocol = 'PLAIN'", "security_protocol"),
+        ("[[targets]]\nname = 'x'\nlabel = 'buy'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1", "label"),
+        ("[[targets]]\nname = 'x'\nlabel = 'view'\nhorizon_s = 1\nsampling_rate = 0.0\nprior = 0.1", "sampling_rate"),
+        ("[[windows]]\nname = 'x'\npane_s = 1\npanes = 129", "panes"),
+        ("[decisions]\nshares = {control = 0.5, bandit = 0.4}", "sum to 0.9"),
+        ("[decisions]\nshares = {bandit = 1.0}", "no control"),
+        ("[decisions]\nshares = {control = 0.5, greedy = 0.5}", "greedy"),
+        ("[decisions]\nslate = 9\nshortlist = 8", "larger"),
+        (
+            "[[windows]]\nname = 'x'\npane_s = 1\npanes = 1\n[[windows]]\nname = 'x'\npane_s = 2\npanes = 1",
+            "windows need names",
+        ),
+        (
+            "[[targets]]\nname = 'q'\nlabel = 'view'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1",
+            "targets need names",
+        ),
+        ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "sasl_username"),
+        ("seed = = 1", "headrace.toml"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(tmp_path, text)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("HEADRACE_KAFAK__PARTITIONS", "1", "did you mean kafka?"),
+        ("HEADRACE_KAFKA__PARTITION", "1", "did you mean partitions?"),
+        ("HEADRACE_KAFKA__PARTITIONS", "many", "kafka.partitions"),
+        ("HEADRACE_WINDOWS__PANES", "1", "set it in the file"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(tmp_path, "[[windows]]\nname = 'x'\npane_s = 1\npanes = 1\n", **{name: value})
+    assert message in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
+        load_settings(tmp_path / "nowhere.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"binary\.toml"):
+        load_settings(binary)
+
+
+def test_a_dump_shows_everything_but_the_password() -> None:
+    environment = {"HEADRACE_KAFKA__SASL_PASSWORD": "kept to itself", "HEADRACE_KAFKA__SASL_USERNAME": "anna"}
+    tree = dump_settings(load_settings(environment=environment))
+    assert tree["kafka"]["sasl_password"] == "***"
+    assert tree["kafka"]["sasl_username"] == "anna"
+    assert "kept to itself" not in str(tree)
+    assert tomllib.loads("seed = 0")["seed"] == tree["seed"]
+
+
+def test_a_learner_is_a_partition_of_experiences_in_the_order_of_its_name() -> None:
+    settings = load_settings()
+    assert settings.learners == (*(target.name for target in settings.targets), *POLICY_LEARNERS)
+    (experiences,) = [topic for topic in settings.topics if topic.name == EXPERIENCES]
+    assert experiences.partitions == len(settings.learners)
+
+
+def test_every_topic_has_a_name_of_its_own() -> None:
+    names = [topic.name for topic in load_settings().topics]
+    assert len(names) == len(set(names)) == 13

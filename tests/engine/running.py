@@ -1,0 +1,258 @@
+"""Real workers on the embedded broker: start, kill, supervise; and a count of the same events by plain Python."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from rocksdict import AccessType, Options, Rdict
+
+from streams.contract.events import Event, encode_event
+from streams.contract.fold import PARTITION_KEY, PartitionRow, decode_partition_row
+from streams.contract.partitioning import partition_of
+from streams.contract.settings import Settings
+from streams.contract.topics import CLICKSTREAM, PREDICTIONS, topics
+from streams.engine.exits import STALLED
+from streams.ops.broker import EmbeddedBroker
+from streams.ops.inspect import find_tables, scan_tables
+from tests.engine.counting import Count, CountingFold
+
+ROOT: Final = Path(__file__).parents[2]
+PARTITIONS: Final = Settings().kafka.partitions
+DEADLINE_S: Final = 60.0
+# Short, so that the group soon notices a kill; the embedded broker takes any.
+QUICK: Final = {
+    "ENGINE__SESSION_TIMEOUT_S": "2.0",
+    "ENGINE__HEARTBEAT_INTERVAL_S": "0.3",
+    "ENGINE__BATCH_RECORDS": "100",
+    "ENGINE__COMMIT_INTERVAL_S": "0.1",
+    "ENGINE__WATCHDOG_S": "8.0",
+}
+
+
+class Shop:
+    """Publishes events and remembers them all."""
+
+    def __init__(self, broker: EmbeddedBroker, partitions: int) -> None:
+        self.events: list[list[Event | None]] = [[] for _ in range(partitions)]
+        self._random = random.Random(0)
+        # Small message sets, since the broker hands out one of each partition at a time.
+        self._producer = Producer(
+            {
+                "bootstrap.servers": broker.bootstrap_servers,
+                "partitioner": "murmur2_random",
+                "batch.num.messages": 150,
+                "queue.buffering.max.messages": 1_000_000,
+                "log_level": 2,
+            }
+        )
+
+    def publish(self, events: int, users: int = 500) -> None:
+        for _ in range(events):
+            user = f"user-{self._random.randrange(users)}"
+            event = Event(
+                event_id="e", timestamp_ms=0, kind="view", user_id=user, item_id="i", price=self._random.random()
+            )
+            number = partition_of(user.encode(), len(self.events))
+            self.events[number].append(event)
+            self._producer.produce(CLICKSTREAM, encode_event(event), user, partition=number)
+        assert self._producer.flush(DEADLINE_S) == 0
+
+    def publish_raw(self, value: bytes, number: int = 0) -> None:
+        self.events[number].append(None)
+        self._producer.produce(CLICKSTREAM, value, "raw", partition=number)
+        assert self._producer.flush(DEADLINE_S) == 0
+
+    def refs(self) -> set[str]:
+        """Names the events that must have an output."""
+        return {
+            f"{CLICKSTREAM}-{number}-{offset}"
+            for number, events in enumerate(self.events)
+            for offset, event in enumerate(events)
+            if event is not None
+        }
+
+    def counts(self) -> dict[bytes, Count]:
+        """Counts as the fold should."""
+        fold = CountingFold()
+        rows: dict[bytes, Count] = {}
+        for events in self.events:
+            for offset, event in enumerate(events):
+                if event is not None:
+                    fold.apply(rows.setdefault(fold.key(event), Count()), offset, event)
+        return rows
+
+
+class Reader:
+    """Reads one topic from its beginning, and remembers what came."""
+
+    def __init__(self, broker: EmbeddedBroker, topic: str, partitions: int = PARTITIONS) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": broker.bootstrap_servers,
+                "group.id": "reader",
+                "fetch.wait.max.ms": 20,
+                "log_level": 2,
+            }
+        )
+        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)])
+        self.values: list[bytes] = []
+        self.headers: list[dict[str, bytes]] = []
+
+    def read(self, timeout_s: float = 0.1) -> None:
+        for message in self._consumer.consume(5000, timeout_s):
+            assert message.error() is None
+            self.values.append(message.value() or b"")
+            self.headers.append(dict(message.headers() or []))  # type: ignore[arg-type]
+
+    def refs(self) -> set[str]:
+        return {orjson.loads(value)["event_ref"] for value in self.values}
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+class Process:
+    """One worker process; what it says on standard error is in ``log``."""
+
+    def __init__(
+        self,
+        servers: str,
+        data_dir: Path,
+        crash_after: str,
+        mutant: str,
+        settings: Mapping[str, str],
+    ) -> None:
+        self.data_dir = data_dir
+        self.log = data_dir.with_suffix(".log")
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": servers,
+            "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
+            **{f"HEADRACE_{name}": value for name, value in settings.items()},
+            "MUTANT": mutant,
+        }
+        if crash_after:
+            environment["HEADRACE_CRASH_AFTER"] = f"{CLICKSTREAM}:{crash_after}"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.engine.counting"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
+
+    def wait(self, timeout_s: float = DEADLINE_S) -> int:
+        return self._process.wait(timeout_s)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Supervisor:
+    """Starts workers, starts those again that end because they stand still, and leaves none behind."""
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path, settings: Mapping[str, str]) -> None:
+        self._settings = {**QUICK, **settings}
+        self._servers = broker.bootstrap_servers
+        self._folder = folder
+        self._processes: list[Process] = []
+        self.stalls = 0
+
+    def start(self, disk: str, crash_after: str = "", mutant: str = "", **settings: str) -> Process:
+        process = Process(self._servers, self._folder / disk, crash_after, mutant, {**self._settings, **settings})
+        self._processes.append(process)
+        return process
+
+    def run_until_killed(self, disk: str, crash_after: str, mutant: str = "") -> None:
+        """Runs a worker that ends itself after a step."""
+        while (code := self.start(disk, crash_after, mutant).wait()) == STALLED:
+            self.stalls += 1
+        assert code == -signal.SIGKILL, f"{code}: {self._folder.joinpath(disk).with_suffix('.log').read_text()}"
+
+    def run_to_the_end(self, disk: str, reader: Reader, refs: set[str], timeout_s: float = DEADLINE_S) -> None:
+        """Runs a worker until every output is there, and ends it in peace."""
+        process = self.wait_for_outputs(self.start(disk), reader, refs, timeout_s)
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0, process.log.read_text()
+
+    def keep(self, process: Process) -> Process:
+        """Returns the worker, or another on its disk if it ended because it stood still."""
+        if process.code == STALLED:
+            self.stalls += 1
+            process = self.start(process.data_dir.name)
+        assert process.code is None, process.log.read_text()
+        return process
+
+    def wait_for_outputs(
+        self, process: Process, reader: Reader, refs: set[str], timeout_s: float = DEADLINE_S
+    ) -> Process:
+        deadline_s = time.monotonic() + timeout_s
+        missing = refs - reader.refs()
+        while missing:
+            process = self.keep(process)
+            assert time.monotonic() < deadline_s, f"{len(missing)} outputs are missing, {sorted(missing)[:3]}"
+            begun = len(reader.values)
+            reader.read()
+            missing -= {orjson.loads(value)["event_ref"] for value in reader.values[begun:]}
+        return process
+
+    def close(self) -> None:
+        for process in self._processes:
+            if process.code is None:
+                process.kill()
+
+
+class Running(NamedTuple):
+    """A broker, a shop that publishes to it, someone to run workers, and a reader of what they put out."""
+
+    broker: EmbeddedBroker
+    shop: Shop
+    supervisor: Supervisor
+    reader: Reader
+
+
+@contextmanager
+def running(folder: Path, partitions: int = PARTITIONS, **settings: str) -> Iterator[Running]:
+    """Starts a broker with what goes with it, and leaves nothing behind.
+
+    Args:
+        settings: Of all workers, as the environment names them.
+    """
+    settings["KAFKA__PARTITIONS"] = str(partitions)
+    with EmbeddedBroker({topic.name: topic.partitions for topic in topics(partitions, ["learner"])}) as broker:
+        supervisor, reader = Supervisor(broker, folder, settings), Reader(broker, PREDICTIONS, partitions)
+        try:
+            yield Running(broker, Shop(broker, partitions), supervisor, reader)
+        finally:
+            supervisor.close()
+            reader.close()
+
+
+def stored_rows(data_dir: Path) -> dict[bytes, Count]:
+    """Reads the rows from the disk of a worker that has ended."""
+    decode = CountingFold().decode_row
+    return {key: decode(value) for _, key, value in scan_tables(data_dir, "users")}
+
+
+def stored_partition_rows(data_dir: Path) -> dict[int, PartitionRow]:
+    """Reads the partitions' rows from there."""
+    rows = {}
+    for number, path in find_tables(data_dir, "users").items():
+        database = Rdict(str(path), options=Options(raw_mode=True), access_type=AccessType.read_only(False))
+        rows[number] = decode_partition_row(cast(bytes, database[PARTITION_KEY]))
+        database.close()
+    return rows

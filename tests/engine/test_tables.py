@@ -1,0 +1,87 @@
+"""Rows on a real disk: recovery keeps the highest guard, and what is in memory is read anew after it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streams.contract.settings import load_settings
+from streams.contract.topics import USERS_CHANGELOG
+from streams.engine.tables import BatchStore
+from tests.engine import counting
+from tests.engine.counting import Count
+from tests.engine.running import PARTITIONS, running, stored_rows
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The table of an app that is built and not started; its store has a disk and needs no broker."""
+    folder = tmp_path_factory.mktemp("data")
+    app = counting.build(load_settings(environment={"HEADRACE_ENGINE__DATA_DIR": f'"{folder}"'}))
+    app.finalize()
+    yield app.tables["users"]
+    app.offsets.close()
+
+
+def changelog_batch(partition: int, rows: list[tuple[bytes, int, int]], first_offset: int) -> Any:
+    """A fetched batch of the changelog, as Faust's recovery hands it over."""
+    records = [
+        SimpleNamespace(
+            offset=first_offset + index, key=key, value=msgspec.msgpack.encode(Count(guard=guard, events=mark))
+        )
+        for index, (key, guard, mark) in enumerate(rows)
+    ]
+    return SimpleNamespace(message=SimpleNamespace(partition=partition, value=records))
+
+
+partitions_used = iter(range(1_000_000))
+
+
+@given(guards=st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.integers(0, 5)), min_size=1), data=st.data())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_recovery_keeps_the_row_with_the_highest_guard_and_of_equals_the_last(
+    table: Any, guards: list[tuple[bytes, int]], data: st.DataObject
+) -> None:
+    store: BatchStore = table.data
+    partition = next(partitions_used)
+    rows = [(key, guard, mark) for mark, (key, guard) in enumerate(guards)]
+    cut = data.draw(st.integers(0, len(rows)))
+    for begin, part in ((0, rows[:cut]), (cut, rows[cut:])):
+        if part:
+            store.apply_changelog_batch([changelog_batch(partition, part, begin)], None, None)
+    expected = {key: max(row[1:] for row in rows if row[0] == key) for key in {row[0] for row in rows}}
+    found = {key: msgspec.msgpack.decode(value, type=Count) for key, value in store.scan(partition)}
+    assert {key: (row.guard, row.events) for key, row in found.items()} == expected
+    assert store._db_for_partition(partition).get(store.offset_key) == str(len(rows) - 1).encode()
+    store._dbs.pop(partition).close()
+
+
+def test_what_is_known_of_a_partition_in_memory_is_forgotten_when_its_rows_are_recovered(table: Any) -> None:
+    changed: list[int] = []
+    table.on_change(changed.append)
+    partition = next(partitions_used)
+    table.data.apply_changelog_batch([changelog_batch(partition, [(b"a", 0, 0)], 0)], None, None)
+    assert changed == [partition]
+
+
+@pytest.mark.slow
+def test_an_empty_disk_recovers_twenty_thousand_rows_and_a_stale_one_changes_nothing(tmp_path: Path) -> None:
+    with running(tmp_path) as (broker, shop, supervisor, reader):
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "compression.type": "lz4", "linger.ms": 50})
+        expected = {b"old-%d" % number: Count(guard=number, events=number) for number in range(20_000)}
+        for number, (key, row) in enumerate(expected.items()):
+            producer.produce(USERS_CHANGELOG, msgspec.msgpack.encode(row), key, partition=number % PARTITIONS)
+        stale = msgspec.msgpack.encode(Count(guard=0, events=99))
+        for number, key in enumerate(expected):
+            if number % 100 == 1:
+                producer.produce(USERS_CHANGELOG, stale, key, partition=number % PARTITIONS)
+        assert producer.flush(30.0) == 0
+        shop.publish(200)
+        supervisor.run_to_the_end("disk", reader, shop.refs())
+        assert stored_rows(tmp_path / "disk") == {**expected, **shop.counts()}

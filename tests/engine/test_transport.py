@@ -1,0 +1,110 @@
+"""How batches are handed over and what is committed of them."""
+
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.engine.transport import Batch, BatchConsumer, Holding
+
+HELD, DIRECT = "experiences", "clickstream"
+HOLD_MS, BATCH_RECORDS, LEAST_WAIT_S = 500, 10, 0.05
+
+
+class Fetched(NamedTuple):
+    offset: int
+    at_s: float
+
+
+Fetches = st.lists(
+    st.tuples(
+        st.floats(0.0, 0.4),
+        st.dictionaries(st.tuples(st.sampled_from([HELD, DIRECT]), st.integers(0, 1)), st.integers(0, 7), max_size=4),
+    ),
+    max_size=30,
+)
+
+
+@given(fetches=Fetches)
+def test_holding_loses_nothing_keeps_the_order_and_never_holds_too_long(
+    fetches: list[tuple[float, dict[tuple[str, int], int]]],
+) -> None:
+    holding = Holding({HELD: HOLD_MS}, BATCH_RECORDS)
+    now_s = 0.0
+    ends: dict[TP, int] = defaultdict(int)
+    passed: dict[TP, list[int]] = defaultdict(list)
+
+    def take(fetched: dict[TP, list[Fetched]]) -> None:
+        ready = holding.pass_on(fetched, now_s)
+        for tp, records in ready.items():
+            passed[tp] += [record.offset for record in records]
+            assert len(records) < BATCH_RECORDS + 7
+            # A fetch ends when the oldest is due, or after the least wait that a fetch is given.
+            assert all(now_s - record.at_s <= HOLD_MS / 1000 + LEAST_WAIT_S for record in records)
+
+    for pause_s, sizes in fetches:
+        wait_s = holding.wait_s(1.0, now_s)
+        assert LEAST_WAIT_S <= wait_s <= 1.0
+        now_s += min(pause_s, wait_s)
+        fetched: dict[TP, list[Fetched]] = {}
+        for (topic, number), size in sizes.items():
+            tp = TP(topic, number)
+            fetched[tp] = [Fetched(ends[tp] + index, now_s) for index in range(size)]
+            ends[tp] += size
+        take(fetched)
+        for tp, end in ends.items():
+            assert tp.topic == HELD or passed[tp] == list(range(end))
+    now_s += holding.wait_s(1.0, now_s)
+    while any(len(passed[tp]) < end for tp, end in ends.items()):
+        take({})
+        now_s += holding.wait_s(1.0, now_s)
+    assert {tp: passed[tp] for tp in ends} == {tp: list(range(end)) for tp, end in ends.items()}
+
+
+def test_what_is_forgotten_is_not_passed_on() -> None:
+    holding = Holding({HELD: HOLD_MS}, BATCH_RECORDS)
+    holding.pass_on({TP(HELD, 0): [Fetched(0, 0.0)]}, 0.0)
+    holding.forget()
+    assert holding.pass_on({}, 10.0) == {}
+    assert holding.wait_s(1.0, 10.0) == 1.0
+
+
+@pytest.fixture
+def consumer() -> Any:
+    """A consumer as far as its book of acknowledged offsets goes; the rest of it needs a broker."""
+    consumer = object.__new__(BatchConsumer)
+    consumer._acked = defaultdict(list)
+    consumer._acked_index = defaultdict(set)
+    return consumer
+
+
+@given(batches=st.lists(st.integers(0, 4), max_size=20))
+def test_after_every_commit_exactly_what_is_acknowledged_is_committed(batches: list[int]) -> None:
+    consumer: Any = object.__new__(BatchConsumer)
+    consumer._acked, consumer._acked_index = defaultdict(list), defaultdict(set)
+    tp = TP(DIRECT, 0)
+    last, committed = -1, None
+    for acknowledged in batches:
+        for _ in range(acknowledged):
+            last += 3  # a batch of three
+            consumer._acked[tp].append(last)
+            consumer._acked_index[tp].add(last)
+        offset = consumer._new_offset(tp)
+        assert (offset is None) == (acknowledged == 0)
+        committed = committed if offset is None else offset
+        assert committed == (None if last < 0 else last + 1)
+        assert consumer._new_offset(tp) is None
+        assert not consumer._acked_index[tp]
+
+
+def test_a_batch_is_one_message_at_the_offset_of_its_last_record(consumer: Any) -> None:
+    consumer.app = SimpleNamespace(consumer_generation_id=7)
+    records = [SimpleNamespace(offset=offset, timestamp=1000 * offset, timestamp_type=0) for offset in (4, 5, 9)]
+    message = consumer._to_message(TP(DIRECT, 1), Batch(records))
+    assert (message.topic, message.partition, message.offset, message.timestamp) == (DIRECT, 1, 9, 9.0)
+    assert message.value is records
+    assert message.generation_id == 7

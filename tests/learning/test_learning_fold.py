@@ -1,0 +1,434 @@
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.contract.arrays import unpack_arrays
+from streams.contract.errors import RefusedStart, RejectedRecord
+from streams.contract.fold import Fold, PartitionRow, RowHeader
+from streams.contract.outputs import Output
+from streams.contract.records import MSGPACK, ExperienceBatch, Parameters, decode_parameters
+from streams.contract.settings import Settings, Target, Window
+from streams.contract.topics import METRICS, MODELS
+from streams.core.features.schema import feature_schema
+from streams.core.learning import LearningFold, render_learner
+from streams.core.learning.examples import Examples
+from streams.core.learning.fold import LearningState
+from streams.core.learning.row import LearnerRow
+from streams.core.models.scoring import Scorers
+from streams.core.policies.features import FEATURES
+from streams.core.policies.q_agent import N_ACTIONS, N_STATES
+
+SETTINGS = Settings(windows=(Window(name="5m", pane_s=60, panes=5),))
+SCHEMA = feature_schema(SETTINGS.windows)
+WIDTHS = {"purchase": len(SCHEMA.names), "cart": len(SCHEMA.names), "bandit": len(FEATURES) + 2, "q": 4}
+LEARNERS = ("purchase", "bandit", "q")
+
+Events = list[tuple[int, Examples]]
+
+
+class Record(NamedTuple):
+    value: bytes | None
+    offset: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+
+
+def vectors(learner: str, n: int, random: np.random.Generator) -> np.ndarray:
+    if learner == "q":
+        return np.column_stack(
+            [
+                random.integers(0, N_STATES, n),
+                random.integers(0, N_ACTIONS, n),
+                random.integers(-1, N_STATES, n),
+                random.integers(0, 1 << N_ACTIONS, n),
+            ]
+        )
+    if learner == "bandit":
+        return np.column_stack([random.random((n, len(FEATURES))), random.integers(0, 5, n), random.integers(0, 2, n)])
+    return random.lognormal(1.0, 1.0, (n, WIDTHS[learner]))
+
+
+def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0, /, **changes: Any) -> ExperienceBatch:
+    """Examples that depend on nothing but their triggers, as Behaviour would send them."""
+    parts: dict[str, list[Any]] = {"vectors": [], "labels": [], "probabilities": [], "weights": [], "times": []}
+    for offset, index in triggers:
+        random = np.random.default_rng([partition, offset, index])
+        parts["vectors"].append(vectors(learner, 1, random)[0])
+        parts["labels"].append(float(random.random() < 0.3))
+        parts["probabilities"].append(random.random(2))
+        parts["weights"].append(1.0 / 0.3 if learner in WIDTHS and learner not in ("bandit", "q") else 1.0)
+        parts["times"].append(1_700_000_000_000 + offset * 1000)
+    predicts = learner not in ("bandit", "q")
+    columns: dict[str, Any] = {
+        "learner": learner,
+        "partition": partition,
+        "offsets": np.array([offset for offset, _ in triggers], np.int64).tobytes(),
+        "indices": np.array([index for _, index in triggers], np.int32).tobytes(),
+        "columns": WIDTHS.get(learner, 4),
+        "vectors": np.array(parts["vectors"], np.float32).tobytes(),
+        "labels": np.array(parts["labels"]).tobytes(),
+        "members": ["linear", "perceptron"] if predicts else [],
+        "probabilities": np.array(parts["probabilities"]).tobytes() if predicts else b"",
+        "weights": np.array(parts["weights"]).tobytes(),
+        "timestamps_ms": np.array(parts["times"], np.int64).tobytes(),
+    }
+    return ExperienceBatch(**(columns | changes))
+
+
+class Worker:
+    """The engine's part: rows go through their encoding between any two batches, and the partition's row is kept."""
+
+    def __init__(self, learner: str = "purchase", chosen: Settings = SETTINGS) -> None:
+        self.fold = LearningFold(chosen)
+        self.partition = chosen.learners.index(learner)
+        self.rows: dict[bytes, bytes] = {}
+        self.partition_row = PartitionRow()
+        self.outputs: list[Output] = []
+
+    def decode(self, batches: Sequence[ExperienceBatch], first_offset: int = 0) -> Events:
+        return [
+            (offset, self.fold.decode(Record(MSGPACK.encode(record)), self.partition))
+            for offset, record in enumerate(batches, first_offset)
+        ]
+
+    def run(self, events: Events) -> list[Output]:
+        state = self.fold.open(self.partition_row, self.partition, self.rows.items())
+        keys = self.fold.keys(state, events)
+        rows = {key: self.fold.decode_row(self.rows[key]) if key in self.rows else None for key in keys}
+        folded = self.fold.fold(state, events, rows)
+        self.rows.update({key: self.fold.encode_row(row) for key, row in folded.rows.items()})
+        self.partition_row = state.row
+        self.outputs += folded.outputs
+        return folded.outputs
+
+    @property
+    def row(self) -> LearnerRow:
+        (value,) = self.rows.values()
+        return self.fold.decode_row(value)
+
+    def parameters(self) -> dict[str, Parameters]:
+        """The latest of each member, as a reader of the compacted feed sees them."""
+        latest = {output.key: output.value for output in self.outputs if output.topic == MODELS}
+        return {(key or b"").decode(): decode_parameters(value) for key, value in latest.items()}
+
+
+def log(learner: str) -> list[ExperienceBatch]:
+    """Twenty records of two source partitions, some with several examples of one offset."""
+    random = np.random.default_rng(7)
+    records = []
+    reached = [0, 0]
+    for number in range(20):
+        partition = number % 2
+        triggers = []
+        for _ in range(int(random.integers(1, 6))):
+            reached[partition] += int(random.integers(1, 4))
+            triggers += [(reached[partition], index) for index in range(int(random.integers(1, 4)))]
+        records.append(batch(learner, triggers, partition))
+    return records
+
+
+def run_whole(learner: str) -> Worker:
+    worker = Worker(learner)
+    worker.run(worker.decode(log(learner)))
+    return worker
+
+
+WHOLE = {learner: run_whole(learner) for learner in LEARNERS}
+
+
+def test_it_is_a_fold() -> None:
+    conforming: Fold[Examples, LearnerRow, LearningState] = LearningFold(SETTINGS)
+    assert (conforming.source, conforming.changelog) == ("experiences", "learners-changelog")
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@given(cuts=st.lists(st.integers(0, 20), max_size=6))
+@settings(deadline=None, max_examples=15)
+def test_the_same_records_give_the_same_rows_in_any_batches_and_with_a_restart_anywhere(
+    learner: str, cuts: list[int]
+) -> None:
+    worker = Worker(learner)
+    events = worker.decode(log(learner))
+    for start, end in pairwise([0, *sorted(cuts), 20]):
+        worker.run(events[start:end])
+    assert worker.rows == WHOLE[learner].rows
+    assert worker.partition_row == WHOLE[learner].partition_row
+    assert worker.parameters() == WHOLE[learner].parameters()
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@given(suffix=st.integers(0, 19), cut=st.integers(1, 20))
+@settings(deadline=None, max_examples=10)
+def test_sending_a_suffix_again_at_new_offsets_teaches_nothing(learner: str, suffix: int, cut: int) -> None:
+    worker = Worker(learner)
+    records = log(learner)
+    worker.run(worker.decode(records[:cut]))
+    once = worker.row
+    again = [worker.fold.decode(Record(MSGPACK.encode(record)), worker.partition) for record in records[suffix:cut]]
+    outputs = worker.run(list(enumerate(again, cut)))
+    resent = sum(examples.size for examples in again)
+    assert outputs == []
+    assert worker.row.duplicates == worker.partition_row.counts.get("duplicates", 0) == resent
+    assert msgspec.structs.replace(worker.row, guard=once.guard, duplicates=0) == once
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_examples_regrouped_by_a_repeat_are_learned_once(learner: str) -> None:
+    triggers = [(offset, index) for offset in range(12) for index in range(2)]
+    straight, crashed = Worker(learner), Worker(learner)
+    straight.run(straight.decode([batch(learner, triggers)]))
+    crashed.run(crashed.decode([batch(learner, triggers[:9])]))
+    crashed.run(crashed.decode([batch(learner, triggers[4:16]), batch(learner, triggers[2:])], first_offset=1))
+    assert crashed.row.state == straight.row.state
+    assert crashed.row.evaluation == straight.row.evaluation
+    assert (crashed.row.examples, crashed.row.duplicates) == (24, 5 + 14)
+    assert crashed.row.label_sum == straight.row.label_sum
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("reached", [11, 14, 20])
+def test_a_crash_between_the_row_and_the_partitions_row_changes_nothing(learner: str, reached: int) -> None:
+    worker = Worker(learner)
+    events = worker.decode(log(learner))
+    worker.run(events[:8])
+    before = MSGPACK.encode(worker.partition_row)
+    worker.run(events[8:14])
+    after = MSGPACK.encode(worker.partition_row)
+    row = worker.row
+    worker.partition_row = msgspec.msgpack.decode(before, type=PartitionRow)
+    outputs = worker.run(events[8:reached])
+    if reached <= 14:
+        assert (outputs, worker.row) == ([], row)
+    if reached == 14:
+        assert MSGPACK.encode(worker.partition_row) == after
+    worker.run(events[reached:])
+    assert worker.rows == WHOLE[learner].rows
+    assert worker.partition_row == WHOLE[learner].partition_row
+
+
+def test_marks_are_kept_for_each_source_partition() -> None:
+    worker = Worker()
+    worker.run(worker.decode([batch("purchase", [(9, 0), (9, 1)], 0), batch("purchase", [(3, 0)], 1)]))
+    assert worker.row.marks == worker.partition_row.marks == {0: (9, 1), 1: (3, 0)}
+    worker.run(worker.decode([batch("purchase", [(2, 0), (3, 0), (3, 1)], 1)], first_offset=2))
+    assert worker.row.marks == worker.partition_row.marks == {0: (9, 1), 1: (3, 1)}
+    assert (worker.row.examples, worker.row.duplicates) == (4, 2)
+
+
+def test_quality_is_of_the_probabilities_that_came_not_of_the_present_weights() -> None:
+    triggers = [(offset, 0) for offset in range(300)]
+    labels = np.frombuffer(batch("purchase", triggers).labels)
+    perfect = np.column_stack([labels * 0.8 + 0.1, 0.9 - labels * 0.8])
+    worker = Worker()
+    worker.run(worker.decode([batch("purchase", triggers, probabilities=perfect.tobytes())]))
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert metrics["members"]["linear"]["auc"] == 1.0
+    assert metrics["members"]["perceptron"]["auc"] == 0.0
+    assert metrics["members"]["linear"]["log_loss"] == pytest.approx(-np.log(0.9))
+
+
+def test_a_member_is_measured_where_it_was_served_and_by_its_name() -> None:
+    triggers = [(offset, 0) for offset in range(40)]
+    labels = np.frombuffer(batch("purchase", triggers).labels)
+    given_ = np.column_stack([np.where(np.arange(40) < 30, np.nan, 0.2), labels * 0.8 + 0.1, np.full(40, 0.5)])
+    members = ["perceptron", "linear", "retired"]
+    worker = Worker()
+    worker.run(worker.decode([batch("purchase", triggers, members=members, probabilities=given_.tobytes())]))
+    measured = orjson.loads(worker.outputs[-1].value)["members"]
+    assert (measured["linear"]["examples"], measured["linear"]["auc"]) == (40, 1.0)
+    assert measured["perceptron"]["examples"] == 10
+    assert set(measured) == {"linear", "perceptron"}
+
+
+def test_every_batch_exports_each_member_and_its_metrics() -> None:
+    worker = WHOLE["purchase"]
+    keys = [(output.topic, output.key) for output in worker.outputs]
+    assert keys == [(MODELS, b"purchase/linear"), (MODELS, b"purchase/perceptron"), (METRICS, b"learning/purchase")]
+    exported = worker.parameters()
+    assert [parameters.champion for parameters in exported.values()] == [True, False]
+    assert {parameters.version for parameters in exported.values()} == {20}
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert (metrics["source"], metrics["champion"], metrics["version"]) == ("learning/purchase", "linear", 20)
+    assert metrics["examples"] == worker.row.examples == metrics["members"]["linear"]["examples"]
+    assert metrics["positives"] == metrics["members"]["linear"]["positives"] == worker.row.label_sum
+    assert metrics["timestamp_ms"] == worker.row.timestamp_ms
+
+
+def test_scorers_serve_what_was_exported() -> None:
+    scorers = Scorers(SETTINGS.targets, SCHEMA)
+    rows = vectors("purchase", 30, np.random.default_rng(0)).astype(np.float32)
+    before = scorers.score("purchase", rows)
+    assert all(scorers.apply(parameters) for parameters in WHOLE["purchase"].parameters().values())
+    assert scorers.version("purchase") == 20
+    assert (scorers.score("purchase", rows) != before).all()
+
+
+def test_the_bandit_recovers_appeal_behind_the_slots_and_reports_rewards() -> None:
+    random = np.random.default_rng(3)
+    n = 12_000
+    phi = np.zeros((n, len(FEATURES)))
+    phi[np.arange(n), np.arange(n) % 2] = 1.0
+    positions = random.integers(0, 4, n)
+    looked_at = np.array([1.0, 0.7, 0.4, 0.2])
+    rewards = (random.random(n) < looked_at[positions] * (phi @ ([0.3, 0.6] + [0.0] * (len(FEATURES) - 2)))) * 1.0
+    content = np.column_stack([phi, positions, np.ones(n)]).astype(np.float32)
+    triggers = [(offset, 0) for offset in range(n)]
+    worker = Worker("bandit")
+    worker.run(worker.decode([batch("bandit", triggers, vectors=content.tobytes(), labels=rewards.tobytes())]))
+    arrays = unpack_arrays(worker.parameters()["bandit/ridge"].arrays)
+    seen = phi * arrays["examination"][positions][:, None]
+    expected = np.linalg.solve(seen.T @ seen + np.eye(len(FEATURES)), seen.T @ rewards)
+    assert arrays["theta"] == pytest.approx(expected, abs=1e-9)
+    # Five standard errors (0.05), and what 200 impressions of the prior still weigh (0.015).
+    assert arrays["theta"][:3] == pytest.approx([0.3, 0.6, 0.0], abs=0.065)
+    assert arrays["examination"][:4] == pytest.approx(looked_at, abs=0.065)
+    assert arrays["examples"].tolist() == [n]
+    assert arrays["precision"].shape == (len(FEATURES), len(FEATURES))
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert metrics["mean_reward"] == pytest.approx(rewards.mean())
+    assert "members" not in metrics
+
+
+def test_the_bandit_learns_the_slots_from_the_control_alone() -> None:
+    n = 800
+    content = np.column_stack([np.ones((n, len(FEATURES))), np.arange(n) % 4, np.zeros(n)]).astype(np.float32)
+    worker = Worker("bandit")
+    triggers = [(offset, 0) for offset in range(n)]
+    worker.run(worker.decode([batch("bandit", triggers, vectors=content.tobytes())]))
+    arrays = unpack_arrays(worker.parameters()["bandit/ridge"].arrays)
+    assert arrays["examination"] == pytest.approx(1.0 / (1.0 + 0.1 * np.arange(20)))
+
+
+def test_the_q_table_learns_the_reward_of_a_last_action() -> None:
+    steps = np.tile(np.array([[2, 1, -1, 0]], np.float32), (200, 1))
+    worker = Worker("q")
+    triggers = [(offset, 0) for offset in range(200)]
+    worker.run(worker.decode([batch("q", triggers, vectors=steps.tobytes(), labels=np.full(200, 3.0).tobytes())]))
+    arrays = unpack_arrays(worker.parameters()["q/table"].arrays)
+    assert arrays["table"].shape == (N_STATES, N_ACTIONS)
+    assert arrays["table"][2, 1] == pytest.approx(3.0, abs=0.1)
+    assert (arrays["visits"][2, 1], arrays["visits"].sum()) == (200, 200)
+    assert orjson.loads(worker.outputs[-1].value)["mean_reward"] == 3.0
+
+
+def test_a_row_begins_with_its_guard_and_no_deadline() -> None:
+    (value,) = WHOLE["purchase"].rows.values()
+    assert msgspec.msgpack.decode(value, type=RowHeader) == RowHeader(guard=19, deadline_ms=0)
+    assert len(value) < SETTINGS.engine.max_row_bytes / 2
+
+
+def test_a_person_can_read_a_row() -> None:
+    for learner in LEARNERS:
+        ((key, value),) = WHOLE[learner].rows.items()
+        rendered = orjson.loads(orjson.dumps(render_learner(key, value)))
+        assert (rendered["learner"], rendered["examples"]) == (learner, WHOLE[learner].row.examples)
+    rendered = render_learner(*next(iter(WHOLE["purchase"].rows.items())))
+    assert rendered["members"]["linear"]["examples"] == rendered["examples"]
+    assert rendered["arrays"]["linear/weights"]["shape"] == [len(SCHEMA.names)]
+
+
+def changed(name: str, place: int, value: float) -> dict[str, bytes]:
+    column = np.frombuffer(
+        getattr(batch("purchase", [(1, 0), (2, 0)]), name), np.float32 if name == "vectors" else float
+    )
+    spoiled = column.copy()
+    spoiled[place] = value
+    return {name: spoiled.tobytes()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        changed("vectors", 3, float("nan")),
+        changed("vectors", 3, float("inf")),
+        changed("labels", 0, float("nan")),
+        changed("labels", 0, 0.5),
+        changed("weights", 1, 0.0),
+        changed("weights", 1, float("inf")),
+        changed("probabilities", 1, 1.5),
+        {"labels": b"\x00" * 8},
+        {"columns": 7},
+        {"columns": 3, "vectors": bytes(2 * 3 * 4)},
+        {"columns": -1},
+        {"members": ["linear"]},
+        {"offsets": b""},
+        {"offsets": np.array([2, 1], np.int64).tobytes()},
+        {"offsets": np.array([2, 2], np.int64).tobytes()},
+        {"learner": "weather"},
+    ],
+)
+def test_what_would_spoil_a_model_is_malformed(changes: dict[str, Any]) -> None:
+    record = batch("purchase", [(1, 0), (2, 0)], **changes)
+    with pytest.raises(RejectedRecord) as rejected:
+        LearningFold(SETTINGS).decode(Record(MSGPACK.encode(record)), 0)
+    assert rejected.value.reason == "malformed"
+
+
+@pytest.mark.parametrize("learner", ["bandit", "q"])
+@pytest.mark.parametrize("column", [-1, -2])
+@pytest.mark.parametrize("value", [-2.0, 0.5, 1e9])
+def test_a_policys_whole_numbers_are_whole_and_in_range(learner: str, column: int, value: float) -> None:
+    content = np.frombuffer(batch(learner, [(1, 0)]).vectors, np.float32).copy()
+    content[column] = value
+    with pytest.raises(RejectedRecord) as rejected:
+        Worker(learner).decode([batch(learner, [(1, 0)], vectors=content.tobytes())])
+    assert rejected.value.reason == "malformed"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xc1", b"{}", MSGPACK.encode([1, 2])])
+def test_bytes_of_no_batch_are_malformed(value: bytes | None) -> None:
+    with pytest.raises(RejectedRecord) as rejected:
+        LearningFold(SETTINGS).decode(Record(value), 0)
+    assert rejected.value.reason == "malformed"
+
+
+def test_a_learner_of_another_partition_is_refused() -> None:
+    with pytest.raises(RejectedRecord) as rejected:
+        LearningFold(SETTINGS).decode(Record(MSGPACK.encode(batch("cart", [(1, 0)]))), 0)
+    assert rejected.value.reason == "wrong-partition"
+
+
+def test_it_refuses_to_start_on_rows_of_other_columns_or_of_another_order() -> None:
+    rows = WHOLE["purchase"].rows.items()
+    other_windows = Settings(windows=(Window(name="6m", pane_s=60, panes=6),))
+    with pytest.raises(RefusedStart, match="windows"):
+        LearningFold(other_windows).open(PartitionRow(), 0, rows)
+    other_order = msgspec.structs.replace(SETTINGS, targets=SETTINGS.targets[::-1])
+    with pytest.raises(RefusedStart, match="order"):
+        LearningFold(other_order).open(PartitionRow(), 0, rows)
+
+
+def test_a_challenger_that_is_declared_later_starts_from_new_beside_the_champion() -> None:
+    alone = (msgspec.structs.replace(SETTINGS.targets[0], members=("linear",)), *SETTINGS.targets[1:])
+    before = Worker("purchase", msgspec.structs.replace(SETTINGS, targets=alone))
+    records = log("purchase")
+    before.run(before.decode(records[:10]))
+    after = Worker("purchase")
+    after.rows, after.partition_row = before.rows, before.partition_row
+    after.run(after.decode(records[10:], first_offset=10))
+    exported, straight = after.parameters(), WHOLE["purchase"].parameters()
+    assert exported["purchase/linear"] == straight["purchase/linear"]
+    assert exported["purchase/perceptron"].arrays != straight["purchase/perceptron"].arrays
+
+
+def test_first_weights_differ_by_target_and_by_seed() -> None:
+    def first_weights(name: str, seed: int) -> bytes:
+        target = Target(
+            name=name, label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, members=("perceptron",)
+        )
+        worker = Worker(name, msgspec.structs.replace(SETTINGS, targets=(target,), seed=seed))
+        WIDTHS[name] = WIDTHS["purchase"]
+        worker.run(worker.decode([batch(name, [(1, 0)])]))
+        content: bytes = worker.parameters()[f"{name}/perceptron"].arrays["weights_1"][2]
+        return content
+
+    assert first_weights("purchase", 0) == first_weights("purchase", 0)
+    assert first_weights("purchase", 0) != first_weights("churn", 0)
+    assert first_weights("purchase", 0) != first_weights("purchase", 1)

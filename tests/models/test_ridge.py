@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streams.contract.arrays import pack_arrays, unpack_arrays
+from streams.core.models.examination import examination
+from streams.core.models.ridge import PENALTY, Ridge
+
+
+def learned() -> tuple[Ridge, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    X, y, w = random.normal(size=(300, 5)), random.normal(size=300), random.random(300) + 0.5
+    slots = random.integers(0, 3, 300)
+    ridge = Ridge(5, 3)
+    for vector, slot, response, weight in zip(X, slots.tolist(), y.tolist(), w.tolist(), strict=True):
+        ridge.learn_one(vector, slot, response, weight)
+    return ridge, X, y, w, slots
+
+
+@pytest.mark.parametrize("looked_at", [[1.0, 1.0, 1.0], [1.0, 0.5, 0.2]])
+def test_coefficients_minimise_the_weighted_penalised_squares_at_any_examination(looked_at: list[float]) -> None:
+    ridge, X, y, w, slots = learned()
+    examined = np.array(looked_at)
+    theta = ridge.coefficients(examined)
+    seen = X * examined[slots][:, None]
+    slope = (seen * (w * (seen @ theta - y))[:, None]).sum(axis=0) + PENALTY * theta
+    assert slope == pytest.approx(np.zeros(5), abs=1e-9)
+    assert ridge.precision(examined) == pytest.approx((seen * w[:, None]).T @ seen + PENALTY * np.eye(5))
+
+
+def test_a_restored_ridge_goes_on_with_the_same_bits() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 4))
+    straight, stopped = Ridge(4, 2), Ridge(4, 2)
+    for number, vector in enumerate(X):
+        straight.learn_one(vector, number % 2, 0.3, 0.7)
+        resumed = Ridge(4, 2)
+        resumed.restore(unpack_arrays(pack_arrays(stopped.arrays())))
+        resumed.learn_one(vector, number % 2, 0.3, 0.7)
+        stopped = resumed
+    assert pack_arrays(stopped.arrays()) == pack_arrays(straight.arrays())
+
+
+def test_before_anything_was_learned_everything_is_worth_nothing() -> None:
+    assert Ridge(3, 2).coefficients(np.ones(2)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_examination_approaches_the_ratio_of_the_click_rates() -> None:
+    looked_at: NDArray[np.float64] = np.linspace(1.0, 0.2, 20)
+    shown = np.full(20, 1e6)
+    clicked: NDArray[np.float64] = 80_000.0 * looked_at
+    assert examination(shown, clicked) == pytest.approx(looked_at, abs=0.002)
+
+
+def test_examination_starts_at_its_prior_and_stays_within_bounds() -> None:
+    nothing = np.zeros(20)
+    assert examination(nothing, nothing) == pytest.approx(1.0 / (1.0 + 0.1 * np.arange(20)))
+    shown = np.full(20, 1e6)
+    assert examination(shown, nothing)[1:].tolist() == [0.05] * 19
+    assert examination(shown, np.linspace(0.0, 190_000.0, 20)).max() == 1.0
+    assert examination(shown, nothing)[0] == 1.0

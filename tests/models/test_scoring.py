@@ -1,0 +1,141 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.contract.arrays import pack_arrays
+from streams.contract.records import Parameters
+from streams.contract.settings import DEFAULT_WINDOWS, Target, Window
+from streams.core.features.schema import feature_schema
+from streams.core.models.family import Family
+from streams.core.models.logistic import probabilities
+from streams.core.models.scoring import Scorers
+
+SCHEMA = feature_schema(DEFAULT_WINDOWS)
+PURCHASE = Target(
+    name="purchase", label="purchase", horizon_s=1800, sampling_rate=0.5, prior=0.05, members=("linear", "perceptron")
+)
+CART = Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=0.5, prior=0.1)
+
+
+def vectors(n: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    rows = random.lognormal(1.0, 1.5, (n, len(SCHEMA.names)))
+    rows[:, ~np.array(SCHEMA.scaled)] = rows[:, ~np.array(SCHEMA.scaled)] > 3.0
+    return rows.astype(np.float32)
+
+
+def learned() -> Family:
+    family = Family(PURCHASE, SCHEMA, seed=0)
+    rows = vectors(400)
+    labels = (rows[:, 0] > rows[:, 1] * 3).astype(np.float64)
+    family.learn_many(rows, labels, np.ones(400))
+    return family
+
+
+FAMILY = learned()
+
+
+def exported(family: Family, version: int = 4, schema: int = SCHEMA.fingerprint) -> list[Parameters]:
+    return [
+        Parameters("purchase", member, member == "linear", version, schema, 400, pack_arrays(arrays))
+        for member, arrays in family.parameters().items()
+    ]
+
+
+def trained() -> Scorers:
+    scorers = Scorers([PURCHASE, CART], SCHEMA)
+    assert all(scorers.apply(parameters) for parameters in exported(FAMILY))
+    return scorers
+
+
+def test_before_anything_was_learned_every_declared_member_says_the_prior() -> None:
+    scorers = Scorers([PURCHASE, CART], SCHEMA)
+    assert scorers.score("purchase", vectors(3)).tolist() == [[0.05, 0.05]] * 3
+    assert scorers.score("cart", vectors(2)).tolist() == [[0.1]] * 2
+    assert (scorers.version("purchase"), scorers.members("purchase")) == (0, ["linear", "perceptron"])
+    assert scorers.reasons("purchase", vectors(2)) == [[], []]
+
+
+@given(st.lists(st.integers(0, 130), max_size=12))
+@settings(deadline=None, max_examples=30)
+def test_a_score_has_the_same_bits_in_any_batch(inner: list[int]) -> None:
+    scorers, rows = trained(), vectors(130, seed=1)
+    cuts = [0, *sorted(inner), 130]
+    parts = [scorers.score("purchase", rows[start:end]) for start, end in pairwise(cuts)]
+    assert np.concatenate(parts).tobytes() == scorers.score("purchase", rows).tobytes()
+    reasons = [reason for start, end in pairwise(cuts) for reason in scorers.reasons("purchase", rows[start:end])]
+    assert reasons == scorers.reasons("purchase", rows)
+
+
+def test_one_row_scores_as_among_two_thousand() -> None:
+    scorers, rows = trained(), vectors(2000, seed=2)
+    whole = scorers.score("purchase", rows)
+    for size in (1, 7):
+        parts = [scorers.score("purchase", rows[start : start + size]) for start in range(0, 2000, size)]
+        assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+def test_it_serves_what_the_learner_itself_would_say() -> None:
+    rows = vectors(50, seed=3)
+    served = trained().score("purchase", rows)
+    scaled = FAMILY._scale.scale().apply(rows)
+    linear = FAMILY._members["linear"]
+    assert served[:, 0] == pytest.approx([linear.predict_one(row) for row in scaled], abs=1e-12)  # type: ignore[union-attr] # it is linear
+    layers = FAMILY._members["perceptron"].parameters()
+    hidden = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0)
+    hidden = np.maximum(hidden @ layers["weights_2"] + layers["bias_2"], 0)
+    assert served[:, 1] == pytest.approx(
+        probabilities((hidden @ layers["weights_3"] + layers["bias_3"])[:, 0]), abs=1e-5
+    )
+    assert np.ptp(served[:, 0]) > 0.1
+    assert np.ptp(served[:, 1]) > 0.01
+
+
+def test_parameters_of_another_schema_target_or_member_are_refused_and_change_nothing() -> None:
+    scorers, rows = trained(), vectors(5)
+    before = scorers.score("purchase", rows)
+    other = feature_schema([Window(name="2h", pane_s=60, panes=120)])
+    linear, perceptron = exported(FAMILY, version=9, schema=other.fingerprint)
+    assert not scorers.apply(linear)
+    assert not scorers.apply(perceptron)
+    for learner, member in (("churn", "linear"), ("bandit", "ridge"), ("cart", "perceptron")):
+        strange = Parameters(learner, member, True, 9, SCHEMA.fingerprint, 1, linear.arrays)
+        assert not scorers.apply(strange)
+    assert scorers.version("purchase") == 4
+    assert scorers.score("purchase", rows).tobytes() == before.tobytes()
+
+
+def test_a_version_is_the_champions_and_members_may_be_of_two() -> None:
+    scorers, rows = trained(), vectors(20)
+    before = scorers.score("purchase", rows)
+    family = learned()
+    family.learn_many(vectors(64, seed=9) * 3, np.ones(64), np.ones(64))
+    linear, perceptron = exported(family, version=5)
+    scorers.apply(linear)
+    half = scorers.score("purchase", rows)
+    assert scorers.version("purchase") == 5
+    assert (half[:, 0] != before[:, 0]).any()
+    assert half[:, 1].tobytes() == before[:, 1].tobytes()
+    scorers.apply(perceptron)
+    assert (scorers.score("purchase", rows)[:, 1] != half[:, 1]).any()
+
+
+def test_reasons_are_the_largest_moves_of_the_linear_members_score() -> None:
+    rows = vectors(40, seed=4)
+    scaled = FAMILY._scale.scale().apply(rows)
+    weights = FAMILY.parameters()["linear"]["weights"]
+    for row, reasons in zip(scaled, trained().reasons("purchase", rows, k=4), strict=True):
+        moved = dict(zip(SCHEMA.names, (row * weights).tolist(), strict=True))
+        expected = sorted(moved, key=lambda name: -abs(moved[name]))[:4]
+        assert [reason.feature for reason in reasons] == expected
+        assert [reason.contribution for reason in reasons] == pytest.approx([moved[name] for name in expected])
+
+
+def test_an_average_shopper_has_no_reasons() -> None:
+    scale = FAMILY._scale.scale()
+    average = np.zeros((1, len(SCHEMA.names)), np.float32)
+    average[0, np.flatnonzero(SCHEMA.scaled)] = np.expm1(scale.mean)
+    assert all(abs(reason.contribution) < 1e-4 for reason in trained().reasons("purchase", average)[0])

@@ -1,0 +1,74 @@
+"""Who is on which policy, what a decision is drawn from, and what it is called, depend on nothing but their names."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.core.policies.assignment import assign
+from streams.core.policies.decision_id import decision_id
+from streams.core.policies.uniforms import draw
+
+SHARES = {"control": 0.2, "bandit": 0.5, "q": 0.3}
+N = 20_000
+
+
+def test_shares_of_shoppers_are_those_declared() -> None:
+    assigned = [assign(f"user-{user}", SHARES, "salt") for user in range(N)]
+    for policy, share in SHARES.items():
+        assert abs(assigned.count(policy) / N - share) < 5 * np.sqrt(share * (1 - share) / N)
+
+
+def test_another_salt_is_an_independent_draw() -> None:
+    both = [assign(f"user-{user}", SHARES, "a") == assign(f"user-{user}", SHARES, "b") for user in range(N)]
+    agreeing = sum(share**2 for share in SHARES.values())
+    assert abs(np.mean(both) - agreeing) < 5 * np.sqrt(agreeing * (1 - agreeing) / N)
+
+
+@given(st.text(), st.text(max_size=200))
+def test_the_order_of_shares_does_not_matter_and_nobody_is_on_an_empty_share(user_id: str, salt: str) -> None:
+    policy = assign(user_id, SHARES | {"retired": 0.0}, salt)
+    assert policy == assign(user_id, dict(reversed(SHARES.items())), salt)
+    assert policy != "retired"
+
+
+def test_uniforms_are_uniform_and_independent() -> None:
+    numbers = np.array([draw(f"clickstream-0-{offset}", 1, 4) for offset in range(N)])
+    assert ((numbers >= 0.0) & (numbers < 1.0)).all()
+    assert np.abs(numbers.mean(axis=0) - 0.5).max() < 5 * np.sqrt(1 / 12 / N)
+    assert np.abs(numbers.var(axis=0) - 1 / 12).max() < 5 * np.sqrt(1 / 180 / N)
+    correlations = np.corrcoef(np.vstack([numbers[1:].T, numbers[:-1].T]))
+    assert np.abs(correlations - np.eye(8)).max() < 5 / np.sqrt(N)
+
+
+def test_another_event_or_seed_draws_otherwise() -> None:
+    assert list(draw("clickstream-0-1", 0, 7)) == list(draw("clickstream-0-1", 0, 7))
+    drawn = {tuple(draw(ref, seed, 2)) for ref in ("clickstream-0-1", "clickstream-1-1") for seed in (0, 1)}
+    assert len(drawn) == 4
+
+
+NAMED = ("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("clickstream-0-2", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", ["b", "a"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", ["ab"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", ["a", "b"], [0.5, 0.25 + 2**-54], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"bandit": 4, "q": 0}),
+        ("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 1}),
+    ],
+)
+def test_another_decision_has_another_name(other: tuple[str, list[str], list[float], dict[str, int]]) -> None:
+    assert decision_id(*other) != decision_id(*NAMED)
+
+
+def test_a_decision_is_named_after_its_event() -> None:
+    name = decision_id(*NAMED)
+    ref, _, digest = name.rpartition(".")
+    assert ref == "clickstream-0-1"
+    assert 8 <= len(digest) <= 12
+    assert int(digest, 16) >= 0
+    assert name == decision_id("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"q": 0, "bandit": 3})

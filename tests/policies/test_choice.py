@@ -1,0 +1,207 @@
+"""A decision is the same, to the bit, in any batch, and its probabilities are those of the policy that made it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.contract.arrays import pack_arrays
+from streams.contract.errors import BrokenInvariant
+from streams.contract.records import Parameters
+from streams.contract.settings import Decisions
+from streams.core.policies.choice import Choices, PolicyModels, decide
+from streams.core.policies.features import FINGERPRINT, N_FEATURES
+from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND
+from streams.core.retrieval.shortlist import KINDS
+
+WIDTH = 20
+SETTINGS = Decisions(slate=5, q_epsilon=0.2)
+POLICIES = ("control", "bandit", "q")
+
+
+def bandit(version: int = 3, examples: int = 900, schema: int = FINGERPRINT, **arrays: Any) -> Parameters:
+    arrays.setdefault("theta", np.random.default_rng(8).normal(0.0, 0.1, N_FEATURES))
+    return Parameters("bandit", "ridge", True, version, schema, examples, pack_arrays(arrays))
+
+
+def q_agent(version: int = 2, **arrays: Any) -> Parameters:
+    arrays.setdefault("table", np.random.default_rng(9).normal(size=(N_STATES, N_ACTIONS)))
+    return Parameters("q", "table", True, version, 0, 50, pack_arrays(arrays))
+
+
+def learned() -> PolicyModels:
+    models = PolicyModels()
+    assert models.apply(bandit())
+    assert models.apply(q_agent())
+    return models
+
+
+def batch(n: int, seed: int) -> dict[str, Any]:
+    """Decisions as behaviour asks for them."""
+    random = np.random.default_rng(seed)
+    n_items = random.integers(0, WIDTH + 1, n)
+    there = np.arange(WIDTH) < n_items[:, None]
+    kinds = np.where(there, random.integers(0, len(KINDS), (n, WIDTH)), -1)
+    return {
+        "policies": random.choice(POLICIES, n).tolist(),
+        "features": random.random((n, WIDTH, N_FEATURES)) * there[:, :, None],
+        "n_items": n_items,
+        "kinds": kinds,
+        "states": random.integers(0, N_STATES, n),
+        "masks": np.array([sum(1 << kind for kind in set(row.tolist()) - {-1}) for row in kinds], np.int64),
+        "uniforms": random.random((n, SETTINGS.slate + 2)),
+    }
+
+
+def cut(asked: dict[str, Any], part: slice) -> dict[str, Any]:
+    return {name: column[part] for name, column in asked.items()}
+
+
+def made(asked: dict[str, Any], models: PolicyModels, settings: Decisions = SETTINGS) -> Choices:
+    return decide(**asked, models=models, settings=settings)
+
+
+@given(st.integers(1, 80), st.integers(0, 1000), st.data())
+def test_a_decision_has_the_same_bits_in_any_batch(n: int, seed: int, data: st.DataObject) -> None:
+    asked, models = batch(n, seed), learned()
+    together = made(asked, models)
+    start = 0
+    while start < n:
+        end = data.draw(st.integers(start + 1, n))
+        apart = made(cut(asked, slice(start, end)), models)
+        for mine, theirs in zip(together, apart, strict=True):
+            assert mine[start:end].tobytes() == theirs.tobytes()
+        start = end
+
+
+def test_before_anything_is_learned_every_slate_is_uniform() -> None:
+    asked = batch(300, 1)
+    asked["policies"] = ["bandit"] * 300
+    choices = made(asked, PolicyModels())
+    filled = choices.slates >= 0
+    n_left = asked["n_items"][:, None] - np.arange(SETTINGS.slate)
+    assert choices.propensities[filled] == pytest.approx(1.0 / n_left[filled])
+    assert (choices.scores[filled] == 0.0).all()
+
+
+def test_the_control_has_no_scores_and_only_the_q_agent_has_kinds() -> None:
+    asked = batch(300, 2)
+    choices = made(asked, learned())
+    policy = np.array(asked["policies"])
+    filled = choices.slates >= 0
+    assert np.isnan(choices.scores[policy == "control"]).all()
+    assert not np.isnan(choices.scores[(policy != "control")[:, None] & filled]).any()
+    assert np.isnan(choices.scores[~filled]).all()
+    assert (choices.kinds[policy != "q"] == NO_KIND).all()
+    assert (choices.kind_probabilities[policy != "q"] == 1.0).all()
+    assert (choices.kinds[(policy == "q") & (asked["n_items"] > 0)] >= 0).all()
+
+
+def test_scores_are_those_of_the_items_shown() -> None:
+    asked, models = batch(200, 3), learned()
+    choices = made(asked, models)
+    for place, policy in enumerate(asked["policies"]):
+        for slot, item in enumerate(choices.slates[place]):
+            if policy != "control" and item >= 0:
+                score = asked["features"][place, item] @ models.theta
+                assert choices.scores[place, slot] == pytest.approx(score)
+
+
+def test_the_q_agents_kind_fills_the_slate_first() -> None:
+    asked = batch(300, 4)
+    asked["policies"] = ["q"] * 300
+    choices = made(asked, learned())
+    for slate, kind, kinds in zip(choices.slates, choices.kinds, asked["kinds"], strict=True):
+        shown = kinds[slate[slate >= 0]]
+        n_first = min(int((kinds == kind).sum()) if kind >= 0 else 0, len(shown))
+        assert (shown[:n_first] == kind).all()
+        assert (shown[n_first:] != kind).all()
+
+
+def test_the_q_agent_follows_its_table() -> None:
+    asked = batch(300, 5)
+    asked["policies"] = ["q"] * 300
+    models = learned()
+    choices = made(asked, models, Decisions(q_epsilon=0.0))
+    for kind, state, mask in zip(choices.kinds.tolist(), asked["states"], asked["masks"].tolist(), strict=True):
+        available = [other for other in range(N_ACTIONS) if mask >> other & 1]
+        assert kind == max(available, key=lambda other: models.table[state, other], default=NO_KIND)
+
+
+def test_what_was_learned_is_exploited_the_more_was_learned() -> None:
+    asked = batch(2000, 6)
+    asked["policies"] = ["bandit"] * 2000
+    means = []
+    for examples in (0, 100, 10_000, 10**8):
+        models = PolicyModels()
+        models.apply(bandit(examples=examples))
+        means.append(float(np.nanmean(made(asked, models).scores[:, 0])))
+    assert means == sorted(means)
+    best = (asked["features"] @ models.theta)[asked["n_items"] > 0]
+    there = np.arange(WIDTH) < asked["n_items"][asked["n_items"] > 0][:, None]
+    assert means[-1] == pytest.approx(np.where(there, best, -np.inf).max(axis=1).mean(), abs=1e-3)
+
+
+def test_a_bandit_that_learns_from_its_own_slates_comes_to_beat_the_control() -> None:
+    """Clicks are drawn with probability phi · theta; what is compared is the true probability of what was shown."""
+    random = np.random.default_rng(12)
+    truth = np.where(random.random(N_FEATURES) < 0.3, 0.1, 0.0)
+    precision, moment = np.eye(N_FEATURES), np.zeros(N_FEATURES)
+    models, examples = PolicyModels(), 0
+    shown: dict[str, list[float]] = {"control": [], "bandit": []}
+    for number in range(12):
+        asked = batch(400, 100 + number)
+        asked["policies"] = ["bandit", "control"] * 200
+        choices = made(asked, models)
+        filled = choices.slates >= 0
+        vectors = asked["features"][np.nonzero(filled)[0], choices.slates[filled]]
+        clicks = random.random(len(vectors)) < vectors @ truth
+        is_control = (np.array(asked["policies"]) == "control")[np.nonzero(filled)[0]]
+        if number >= 6:
+            shown["control"] += (vectors @ truth)[is_control].tolist()
+            shown["bandit"] += (vectors @ truth)[~is_control].tolist()
+        precision += vectors.T @ vectors
+        moment += vectors.T @ clicks
+        examples += len(vectors)
+        models.apply(bandit(number + 1, examples, theta=np.linalg.solve(precision, moment)))
+    deviation = np.sqrt(sum(np.var(values) / len(values) for values in shown.values()))
+    assert np.mean(shown["bandit"]) - np.mean(shown["control"]) > 5.0 * deviation
+
+
+def test_versions_follow_the_feed_and_older_decisions_keep_theirs() -> None:
+    models = PolicyModels()
+    before = models.versions
+    assert before == {"bandit": 0, "q": 0}
+    assert models.apply(bandit(version=7))
+    assert models.versions == {"bandit": 7, "q": 0}
+    assert before == {"bandit": 0, "q": 0}
+    assert models.examples == 900
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        bandit(schema=FINGERPRINT + 1),
+        q_agent(table=np.zeros((N_STATES + 1, N_ACTIONS))),
+        Parameters("purchase", "linear", True, 1, FINGERPRINT, 1, {}),
+    ],
+)
+def test_parameters_of_other_features_states_or_learners_change_nothing(parameters: Parameters) -> None:
+    models = PolicyModels()
+    assert not models.apply(parameters)
+    assert models.versions == {"bandit": 0, "q": 0}
+    assert not models.theta.any()
+    assert not models.table.any()
+
+
+def test_a_policy_that_does_not_exist_stops_the_worker() -> None:
+    asked = batch(2, 7)
+    asked["policies"] = ["control", "oracle"]
+    with pytest.raises(BrokenInvariant, match="oracle"):
+        made(asked, PolicyModels())
+
+
+def test_no_decisions_are_none() -> None:
+    assert made(cut(batch(1, 1), slice(0)), learned()).slates.shape == (0, SETTINGS.slate)

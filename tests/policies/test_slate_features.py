@@ -1,0 +1,159 @@
+"""Features say what is so of an item and a shopper, and are zero where there is no item."""
+
+from collections.abc import Mapping, Sequence
+from math import exp, log1p, sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streams.contract.records import ItemSummary
+from streams.contract.settings import Settings
+from streams.core.policies.features import FEATURES, N_FEATURES, slate_features
+from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.context import Context
+from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
+
+NOW_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
+ITEMS = {
+    "hat": ItemSummary(
+        "hat", "hats", exp(3.0), NOW_MS - HOUR_MS, NOW_MS, 10.0, 80.0, 19.0, ["cap", "shoe"], [11.0, 4.0]
+    ),
+    "cap": ItemSummary("cap", "hats", exp(4.0), 0, NOW_MS, 3.0, 0.0, 0.0, ["shoe"], [5.0]),
+    "shoe": ItemSummary("shoe", "shoes", None, 0, NOW_MS, 1.0, 0.0, 0.0, [], []),
+    "thing": ItemSummary("thing", None, exp(9.0), 0, NOW_MS, 1.0, 0.0, 0.0, [], []),
+}
+
+
+def shop() -> Catalogue:
+    made = Catalogue(Settings())
+    made.apply(ITEMS.values())
+    return made
+
+
+def context(**known: Any) -> Context:
+    nothing: dict[str, Any] = {
+        "item_id": None,
+        "category": None,
+        "recent_items": (),
+        "view_counts": {},
+        "cart_items": (),
+        "session_items": frozenset(),
+        "category_shares": {},
+        "usual_log_price": None,
+        "timestamp_ms": NOW_MS,
+    }
+    return Context(**(nothing | known))
+
+
+def described(asked: Context, item_id: str, kind: int = 0) -> Mapping[str, float]:
+    made = shop()
+    item = made.find(item_id)
+    assert item is not None
+    features = slate_features(made, [asked], [Shortlist([item], [kind])])
+    return dict(zip(FEATURES, features[0, 0].tolist(), strict=True))
+
+
+def test_rows_beyond_a_shortlist_are_zero() -> None:
+    lists = [Shortlist([0, 1], [0, 1]), Shortlist([], []), Shortlist([2], [3])]
+    features = slate_features(shop(), [context()] * 3, lists)
+    assert features.shape == (3, MAX_ITEMS, N_FEATURES)
+    assert features.dtype == np.float64
+    assert np.argwhere(features[:, :, 0] == 1.0).tolist() == [[0, 0], [0, 1], [2, 0]]
+    assert not features[features[:, :, 0] == 0.0].any()
+
+
+@pytest.mark.parametrize("made", [Catalogue(Settings()), shop()])
+def test_no_decisions_and_empty_shortlists_have_features_of_their_shape(made: Catalogue) -> None:
+    assert slate_features(made, [], []).shape == (0, MAX_ITEMS, N_FEATURES)
+    assert not slate_features(made, [context(item_id="hat")], [Shortlist([], [])]).any()
+
+
+def test_what_is_known_of_the_item() -> None:
+    hat = described(context(), "hat")
+    assert hat["log_popularity"] == pytest.approx(0.1 * log1p(10.0))
+    assert hat["ctr"] == pytest.approx(5.0 * (19.0 + 1.0) / 100.0)
+    assert (hat["new"], described(context(), "cap")["new"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", range(len(KINDS)))
+def test_the_kind_is_one_hot(kind: int) -> None:
+    hat = described(context(), "hat", kind)
+    assert [hat[f"kind_{name}"] for name in KINDS] == [float(kind == other) for other in range(len(KINDS))]
+
+
+def test_closeness_to_the_current_item_and_to_the_two_before() -> None:
+    asked = context(item_id="hat", recent_items=("hat", "cap", "thing"))
+    assert described(asked, "cap")["closeness"] == pytest.approx(sqrt(11.0 / 20.0))
+    assert described(asked, "shoe")["closeness"] == pytest.approx(sqrt(4.0 / 20.0))
+    assert described(asked, "shoe")["recent_closeness"] == pytest.approx(sqrt(0.5 * 5.0 / 10.0))
+    assert described(asked, "thing")["closeness"] == described(asked, "cap")["recent_closeness"] == 0.0
+
+
+@pytest.mark.parametrize("unknown", [None, "never heard of"])
+def test_nothing_is_close_to_an_item_that_nobody_knows(unknown: str | None) -> None:
+    for item in ITEMS:
+        assert described(context(item_id=unknown, recent_items=("?",)), item)["closeness"] == 0.0
+
+
+def test_the_category() -> None:
+    asked = context(category="hats", category_shares={"hats": 0.75, "gone": 0.25})
+    hat, shoe, thing = (described(asked, item) for item in ("hat", "shoe", "thing"))
+    assert (hat["same_category"], shoe["same_category"], thing["same_category"]) == (1.0, 0.0, 0.0)
+    assert (hat["category_share"], shoe["category_share"], thing["category_share"]) == (0.75, 0.0, 0.0)
+    assert hat["ctr_x_category_share"] == pytest.approx(0.75 * hat["ctr"])
+
+
+def test_items_and_shoppers_without_a_category_have_none_in_common() -> None:
+    assert described(context(category=None), "thing")["same_category"] == 0.0
+    assert described(context(category_shares={"gone": 1.0}), "thing")["category_share"] == 0.0
+
+
+def test_the_price_and_that_it_is_missing() -> None:
+    asked = context(usual_log_price=3.5)
+    assert described(asked, "hat")["price_distance"] == pytest.approx(0.25)
+    assert described(asked, "thing")["price_distance"] == 1.0
+    assert (described(asked, "hat")["price_unknown"], described(asked, "shoe")["price_unknown"]) == (0.0, 1.0)
+    assert described(asked, "shoe")["price_distance"] == 0.0
+    assert described(context(), "hat")["price_unknown"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("known", "in_cart", "seen"),
+    [
+        ({}, 0.0, 0.0),
+        ({"cart_items": ("cap", "hat")}, 1.0, 0.0),
+        ({"session_items": frozenset({"hat"})}, 0.0, 1.0),
+        ({"view_counts": {"hat": 1}}, 0.0, 1.0),
+    ],
+)
+def test_the_cart_and_what_was_seen(known: dict[str, Any], in_cart: float, seen: float) -> None:
+    hat = described(context(**known), "hat")
+    assert (hat["in_cart"], hat["seen"]) == (in_cart, seen)
+
+
+def test_a_decisions_features_have_the_same_bits_in_any_batch() -> None:
+    made, random = shop(), np.random.default_rng(1)
+    names: Sequence[str] = [*ITEMS, "?"]
+    asked, lists = [], []
+    for _ in range(60):
+        recent = tuple(random.permutation(names)[:4].tolist())
+        shares = dict(zip(("hats", "shoes"), random.dirichlet([1.0, 1.0]).tolist(), strict=True))
+        asked.append(
+            context(
+                item_id=recent[0],
+                category="hats",
+                recent_items=recent,
+                cart_items=recent[1:2],
+                category_shares=shares,
+                usual_log_price=float(random.normal(3.0)),
+            )
+        )
+        items = random.permutation(len(ITEMS))[: random.integers(0, 5)].tolist()
+        lists.append(Shortlist(items, random.integers(0, 4, len(items)).tolist()))
+    together = slate_features(made, asked, lists)
+    for size in (1, 7):
+        for start in range(0, len(asked), size):
+            part = slice(start, start + size)
+            assert slate_features(made, asked[part], lists[part]).tobytes() == together[part].tobytes()

@@ -1,0 +1,304 @@
+"""Each relation changes its item's row once, wherever batches are cut, workers die or records are sent again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.contract.errors import RejectedRecord
+from streams.contract.fold import PARTITION_KEY, PartitionRow, RowHeader
+from streams.contract.outputs import Output
+from streams.contract.partitioning import partition_of
+from streams.contract.records import MSGPACK, ItemSummary, Relation, RelationBatch, decode_item
+from streams.contract.settings import Items, Kafka, Settings
+from streams.contract.topics import ITEMS
+from streams.core.relations import RelationsFold, render_item
+
+SETTINGS = Settings(kafka=Kafka(partitions=1), items=Items(half_life_s=100.0, neighbours=2, publish_interval_s=5.0))
+START_MS = 1_700_000_000_000
+NAMES = ("a", "b", "c", "d", "e", "f", "g")
+WEIGHTS = {"view": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
+
+relations = st.builds(
+    Relation,
+    offset=st.just(0),
+    index=st.just(0),
+    timestamp_ms=st.integers(START_MS, START_MS + 300_000),
+    item_id=st.sampled_from(NAMES[:3]),
+    kind=st.sampled_from(["view", "add_to_cart", "purchase", "impression", "click", "covisit"]),
+    category=st.sampled_from([None, "shoes", "hats"]),
+    price=st.sampled_from([None, 1.0, 25.0]),
+    related=st.lists(st.sampled_from(NAMES), max_size=3, unique=True),
+)
+
+
+class Record(NamedTuple):
+    offset: int
+    value: bytes
+    timestamp: int = START_MS
+    key: bytes | None = None
+
+
+class Disk:
+    """What outlives a worker: the rows and the partition's row."""
+
+    def __init__(self) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self.outputs: list[Output] = []
+
+    def work(self, records: Sequence[Record], sizes: Iterator[int], dies_with: int | None = None) -> None:
+        """Opens the partition and folds the records in batches; may die with only some rows of the last one logged."""
+        fold = RelationsFold(SETTINGS)
+        row = msgspec.msgpack.decode(self.rows.get(PARTITION_KEY, MSGPACK.encode(PartitionRow())), type=PartitionRow)
+        state = fold.open(row, 0, [])
+        left = iter([record for record in records if record.offset > row.guard])
+        while batch := list(islice(left, next(sizes))):
+            events = [(record.offset, fold.decode(record, 0)) for record in batch]
+            rows = {
+                key: fold.decode_row(self.rows[key]) if key in self.rows else None for key in fold.keys(state, events)
+            }
+            outputs, changed = fold.fold(state, events, rows)
+            state.row.guard = batch[-1].offset
+            self.outputs += outputs
+            encoded = {key: fold.encode_row(item) for key, item in changed.items()}
+            is_last = batch[-1] is records[-1]
+            if dies_with is not None and is_last:
+                self.rows.update(islice(encoded.items(), dies_with))
+                return
+            self.rows |= encoded
+            self.rows[PARTITION_KEY] = MSGPACK.encode(state.row)
+
+    @property
+    def partition(self) -> PartitionRow:
+        return msgspec.msgpack.decode(self.rows[PARTITION_KEY], type=PartitionRow)
+
+    @property
+    def items(self) -> dict[bytes, dict[str, Any]]:
+        return {key: render_item(key, value) for key, value in self.rows.items() if key != PARTITION_KEY}
+
+
+def every(size: int) -> Iterator[int]:
+    while True:
+        yield size
+
+
+def cycling(sizes: Sequence[int]) -> Iterator[int]:
+    while True:
+        yield from sizes
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    """Records of two source partitions; now and then one dies and sends its last relations again, cut elsewhere."""
+    sent: dict[int, list[Relation]] = {0: [], 1: []}
+    again = {0: 0, 1: 0}
+    trigger = {0: (0, 0), 1: (0, 0)}
+    batches: list[RelationBatch] = []
+    for _ in range(draw(st.integers(1, 8))):
+        source = draw(st.sampled_from([0, 1]))
+        fresh = []
+        for relation in draw(st.lists(relations, min_size=1, max_size=5)):
+            offset, index = trigger[source]
+            trigger[source] = (offset, index + 1) if draw(st.booleans()) else (offset + draw(st.integers(1, 9)), 0)
+            offset, index = trigger[source]
+            fresh.append(msgspec.structs.replace(relation, offset=offset, index=index))
+        repeated = sent[source][len(sent[source]) - again[source] :]
+        batches.append(RelationBatch(source, repeated + fresh))
+        sent[source] += fresh
+        again[source] = draw(st.integers(0, min(4, len(sent[source])))) if draw(st.booleans()) else 0
+    return [Record(offset, MSGPACK.encode(batch)) for offset, batch in enumerate(batches)]
+
+
+def uninterrupted(log: Sequence[Record]) -> Disk:
+    disk = Disk()
+    disk.work(log, every(1))
+    return disk
+
+
+def once(log: Sequence[Record]) -> list[Relation]:
+    """The distinct relations of a log."""
+    found: dict[tuple[int, int, int], Relation] = {}
+    for record in log:
+        batch = msgspec.msgpack.decode(record.value, type=RelationBatch)
+        found |= {(batch.partition, relation.offset, relation.index): relation for relation in batch.relations}
+    return list(found.values())
+
+
+@given(logs(), st.lists(st.integers(1, 5), min_size=1))
+def test_rows_have_the_same_bytes_wherever_batches_are_cut(log: list[Record], sizes: list[int]) -> None:
+    disk = Disk()
+    disk.work(log, cycling(sizes))
+    assert disk.rows == uninterrupted(log).rows
+
+
+@given(logs(), st.data())
+def test_a_worker_that_dies_while_it_logs_rows_changes_nothing(log: list[Record], data: st.DataObject) -> None:
+    disk = Disk()
+    for _ in range(data.draw(st.integers(1, 3))):
+        until = data.draw(st.integers(1, len(log)))
+        sizes = data.draw(st.lists(st.integers(1, 5), min_size=1))
+        disk.work(log[:until], cycling(sizes), dies_with=data.draw(st.integers(0, 3)))
+    disk.work(log, cycling(data.draw(st.lists(st.integers(1, 5), min_size=1))))
+    assert disk.rows == uninterrupted(log).rows
+
+
+def test_a_relation_sent_again_after_a_crash_between_its_two_records_is_applied_once() -> None:
+    """The row was logged, the partition's row with the mark was not; then comes the same trigger at a new offset."""
+    view = Relation(5, 0, START_MS, "a", "view", None, None, [])
+    log = [Record(offset, MSGPACK.encode(RelationBatch(0, [view]))) for offset in (0, 1)]
+    disk = Disk()
+    disk.work(log[:1], every(1), dies_with=1)
+    disk.work(log, every(1))
+    assert disk.items[b"a"]["popularity"] == 1.0
+    assert disk.partition.counts == {"applied": 1, "duplicates": 1}
+
+
+@given(logs())
+def test_every_entry_is_counted_as_applied_or_as_a_duplicate(log: list[Record]) -> None:
+    counts = uninterrupted(log).partition.counts
+    assert counts["applied"] == len(once(log))
+    entries = sum(len(msgspec.msgpack.decode(record.value, type=RelationBatch).relations) for record in log)
+    assert counts["applied"] + counts.get("duplicates", 0) == entries
+
+
+@given(logs())
+def test_sums_are_those_of_a_plain_loop_over_all_distinct_relations(log: list[Record]) -> None:
+    items = uninterrupted(log).items
+    for key, item in items.items():
+        own = [relation for relation in once(log) if relation.item_id.encode() == key]
+        assert item["updated_ms"] == max(relation.timestamp_ms for relation in own)
+        faded = [(relation, 2.0 ** ((relation.timestamp_ms - item["updated_ms"]) / 100_000.0)) for relation in own]
+        popularity = sum(weight * WEIGHTS.get(relation.kind, 0.0) for relation, weight in faded)
+        assert item["popularity"] == pytest.approx(popularity)
+        for name, kind in (("impressions", "impression"), ("clicks", "click")):
+            assert item[name] == pytest.approx(sum(weight for relation, weight in faded if relation.kind == kind))
+
+
+def alone(*own: Relation, settings: Settings = SETTINGS) -> tuple[dict[str, Any], list[ItemSummary]]:
+    """One item's row and summaries when each of its relations is a batch of its own."""
+    fold = RelationsFold(settings)
+    state = fold.open(PartitionRow(), 0, [])
+    rows: dict[bytes, Any] = {own[0].item_id.encode(): None}
+    summaries = []
+    for offset, relation in enumerate(own):
+        batch = RelationBatch(0, [msgspec.structs.replace(relation, offset=offset)])
+        outputs, changed = fold.fold(state, [(offset, batch)], rows)
+        rows |= changed
+        summaries += [decode_item(output.value) for output in outputs]
+    [(key, row)] = rows.items()
+    return render_item(key, fold.encode_row(row)), summaries
+
+
+def relation(at_ms: int, kind: str = "view", related: Sequence[str] = (), **details: Any) -> Relation:
+    described: Mapping[str, Any] = {"category": None, "price": None, **details}
+    return Relation(0, 0, START_MS + at_ms, "a", kind, described["category"], described["price"], list(related))
+
+
+@pytest.mark.parametrize("gap_ms", [50_000, 100_000, 5_000_000, 99_000_000, 10**12])
+def test_sums_fade_by_half_in_each_half_life_however_long_it_was_quiet(gap_ms: int) -> None:
+    item, _ = alone(relation(0, "purchase", ["b"]), relation(gap_ms))
+    assert item["popularity"] == pytest.approx(1.0 + 5.0 * 2.0 ** (-gap_ms / 100_000))
+    assert item["neighbours"]["b"] == pytest.approx(2.0 ** (-gap_ms / 100_000))
+
+
+def test_the_order_of_events_does_not_matter_to_sums() -> None:
+    views = [relation(at_ms) for at_ms in (0, 90_000, 7_000, 60_000_000, 59_950_000)]
+    there, _ = alone(*views)
+    back, _ = alone(*reversed(views))
+    assert there["popularity"] == pytest.approx(back["popularity"])
+
+
+def test_another_half_life_goes_on_from_the_sums_of_the_one_before() -> None:
+    fold = RelationsFold(SETTINGS)
+    slower = RelationsFold(msgspec.structs.replace(SETTINGS, items=Items(half_life_s=1000.0)))
+    rows: dict[bytes, Any] = {b"a": None}
+    row = PartitionRow()
+    for offset, (folding, at_ms) in enumerate([(fold, 0), (fold, 100_000), (slower, 100_000), (slower, 1_100_000)]):
+        batch = RelationBatch(0, [msgspec.structs.replace(relation(at_ms), offset=offset)])
+        rows |= folding.fold(folding.open(row, 0, []), [(offset, batch)], rows).rows
+    assert render_item(b"a", fold.encode_row(rows[b"a"]))["popularity"] == pytest.approx((0.5 + 1 + 1) / 2 + 1)
+
+
+def test_neighbours_are_few_and_the_strongest_stay() -> None:
+    views = [relation(at_ms, related=["x"]) for at_ms in range(10)]
+    views += [relation(10 + number, related=[f"passer-by-{number:03d}"]) for number in range(50)]
+    item, [*_, summary] = alone(*views, relation(60_000, related=["y"]), relation(70_000, related=["y"]))
+    assert len(item["neighbours"]) <= 2 * SETTINGS.items.neighbours
+    assert summary.neighbours == ["x", "y"]
+    assert summary.strengths == sorted(summary.strengths, reverse=True)
+
+
+def test_the_nearest_related_item_counts_most() -> None:
+    item, _ = alone(relation(0, related=["x", "y", "z"]))
+    assert item["neighbours"] == {"x": 1.0, "y": 1 / 2, "z": 1 / 3}
+
+
+def test_a_mirrored_covisit_changes_neighbours_only() -> None:
+    item, _ = alone(relation(0, "view", ["x"], category="hats"), relation(0, "covisit", ["x"]))
+    assert (item["popularity"], item["neighbours"], item["category"]) == (1.0, {"x": 2.0}, "hats")
+
+
+def test_an_impression_does_not_say_what_an_item_is() -> None:
+    item, _ = alone(
+        relation(0, "view", category="hats", price=9.0), relation(1, "impression", category="the page's", price=1.0)
+    )
+    assert (item["category"], item["price"]) == ("hats", 9.0)
+
+
+def test_a_summary_goes_out_at_once_and_then_when_the_interval_has_passed() -> None:
+    _, summaries = alone(*(relation(at_ms) for at_ms in (0, 4_999, 5_000, 9_999, 10_000)))
+    assert [summary.updated_ms - START_MS for summary in summaries] == [0, 5_000, 10_000]
+    assert [round(summary.popularity) for summary in summaries] == [1, 3, 5]
+
+
+@given(logs())
+def test_a_batch_sends_at_most_one_summary_of_an_item_and_it_is_the_rows(log: list[Record]) -> None:
+    disk = Disk()
+    disk.work(log, every(len(log)))
+    assert {output.key for output in disk.outputs} == set(disk.items)
+    assert len(disk.outputs) == len(disk.items)
+    for output in disk.outputs:
+        assert output.topic == ITEMS
+        summary, item = decode_item(output.value), disk.items[output.key or b""]
+        for name in ("item_id", "category", "price", "first_seen_ms", "updated_ms"):
+            assert getattr(summary, name) == item[name]
+        assert summary.popularity == pytest.approx(item["popularity"])
+        strongest = list(item["neighbours"].items())[: SETTINGS.items.neighbours]
+        assert dict(zip(summary.neighbours, summary.strengths, strict=True)) == pytest.approx(dict(strongest))
+        assert all(one >= other for one, other in pairwise(summary.strengths))
+
+
+@given(logs())
+def test_a_row_begins_as_recovery_expects(log: list[Record]) -> None:
+    disk = uninterrupted(log)
+    for value in disk.rows.values():
+        header = msgspec.msgpack.decode(value, type=RowHeader)
+        assert 0 <= header.guard < len(log)
+    for key in disk.items:
+        assert RelationsFold(SETTINGS).encode_row(RelationsFold(SETTINGS).decode_row(disk.rows[key])) == disk.rows[key]
+
+
+@pytest.mark.parametrize("spoil", [b"", b"\xc1", b"\x93", MSGPACK.encode(RelationBatch(0, [relation(0)]))[:-2]])
+def test_what_is_no_batch_of_relations_is_rejected(spoil: bytes) -> None:
+    with pytest.raises(RejectedRecord) as caught:
+        RelationsFold(SETTINGS).decode(Record(0, spoil), 0)
+    assert caught.value.reason == "malformed"
+
+
+def test_bytes_that_are_no_text_are_rejected() -> None:
+    value = MSGPACK.encode(RelationBatch(0, [relation(0)])).replace(b"view", b"vi\xff\xfe")
+    with pytest.raises(RejectedRecord, match="malformed"):
+        RelationsFold(SETTINGS).decode(Record(0, value), 0)
+
+
+def test_an_item_of_another_partition_is_rejected() -> None:
+    fold = RelationsFold(Settings(kafka=Kafka(partitions=4)))
+    home = partition_of(b"a", 4)
+    record = Record(0, MSGPACK.encode(RelationBatch(0, [relation(0)])))
+    assert fold.decode(record, home).relations == [relation(0)]
+    with pytest.raises(RejectedRecord, match="wrong-partition"):
+        fold.decode(record, (home + 1) % 4)

@@ -1,0 +1,183 @@
+"""The catalogue says what the feed said last, however it came, and its top lists are those of a full sort."""
+
+from collections.abc import Sequence
+from math import inf, log, log2, nan
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.contract.records import ItemSummary
+from streams.contract.settings import Items, Settings
+from streams.core.retrieval import tops
+from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
+
+HALF_LIFE_MS = 100_000
+SETTINGS = Settings(items=Items(half_life_s=HALF_LIFE_MS / 1000, neighbours=3))
+
+
+def summary(
+    item_id: str,
+    category: str | None = None,
+    popularity: float = 1.0,
+    updated_ms: int = 0,
+    first_seen_ms: int = 0,
+    price: float | None = None,
+    impressions: float = 0.0,
+    clicks: float = 0.0,
+    neighbours: Sequence[tuple[str, float]] = (),
+) -> ItemSummary:
+    others, strengths = [name for name, _ in neighbours], [strength for _, strength in neighbours]
+    return ItemSummary(
+        item_id, category, price, first_seen_ms, updated_ms, popularity, impressions, clicks, others, strengths
+    )
+
+
+def catalogue(*summaries: ItemSummary) -> Catalogue:
+    made = Catalogue(SETTINGS)
+    made.apply(summaries)
+    return made
+
+
+names = st.integers(0, 30).map("item-{}".format)
+summaries = st.builds(
+    summary,
+    item_id=names,
+    category=st.sampled_from([None, "hats", "shoes", "bags"]),
+    popularity=st.one_of(st.just(0.0), st.floats(0.01, 50.0)),
+    updated_ms=st.integers(0, 1_000_000),
+    first_seen_ms=st.integers(0, 20),
+    neighbours=st.lists(st.tuples(names, st.floats(0.1, 9.0)), max_size=3, unique_by=lambda pair: pair[0]),
+)
+
+
+def by_id(made: Catalogue) -> dict[str, list[str]]:
+    """All lists, as item ids."""
+    lists = {"popular": made.popular, "newest": made.newest}
+    lists |= {name: made.popular_in(made.find_category(name)) for name in ("hats", "shoes", "bags")}
+    return {name: [made.ids[item] for item in items] for name, items in lists.items()}
+
+
+@given(st.lists(summaries, max_size=60), st.data())
+def test_lists_are_those_of_a_full_sort_however_the_feed_is_cut(feed: list[ItemSummary], data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("N_OVERALL", "N_CATEGORY", "N_NEWEST"):
+            patch.setattr(tops, name, 4)
+        at_once, piecemeal = catalogue(*feed), Catalogue(SETTINGS)
+        left = feed
+        while left:
+            size = data.draw(st.integers(1, len(left)))
+            piecemeal.apply(left[:size])
+            left = left[size:]
+    last = {one.item_id: one for one in feed}
+    standing = {
+        one.item_id: log2(one.popularity) + one.updated_ms / HALF_LIFE_MS for one in last.values() if one.popularity
+    }
+    for made in (at_once, piecemeal):
+        lists = by_id(made)
+        for name, listed in lists.items():
+            there = [one for one in standing if name in ("popular", "newest") or last[one].category == name]
+            value = {one: -last[one].first_seen_ms if name == "newest" else -standing[one] for one in there}
+            assert len(listed) == len(set(listed)) == min(4, len(there))
+            assert set(listed) <= set(there)
+            assert [-value[one] for one in listed] == pytest.approx(
+                sorted((-value[one] for one in there), reverse=True)[:4], abs=1e-5
+            )
+    assert by_id(at_once) == by_id(piecemeal)
+
+
+@given(st.lists(summaries, max_size=20, unique_by=lambda one: one.item_id), st.randoms(use_true_random=False))
+def test_the_order_in_which_items_arrive_does_not_matter(feed: list[ItemSummary], random: object) -> None:
+    shuffled = list(feed)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis' random is typed as an object only
+    one, other = catalogue(*feed), catalogue(*shuffled)
+    assert by_id(one) == by_id(other)
+    for item_id in one.ids:
+        mine, theirs = one.find(item_id), other.find(item_id)
+        assert mine is not None
+        assert theirs is not None
+        assert one.standing[mine] == other.standing[theirs]
+        assert [one.ids[n] for n in one.neighbours[mine] if n >= 0] == [
+            other.ids[n] for n in other.neighbours[theirs] if n >= 0
+        ]
+
+
+def test_equally_popular_items_are_listed_alike_in_whatever_order_they_arrive() -> None:
+    feed = [summary(f"item-{number}", "hats") for number in range(100)]
+    lists = by_id(catalogue(*feed))
+    assert lists == by_id(catalogue(*reversed(feed)))
+    assert lists["popular"] != sorted(lists["popular"])
+
+
+def test_an_item_that_changes_its_category_makes_room_in_the_one_it_leaves() -> None:
+    made = catalogue(*(summary(f"item-{number}", "hats", popularity=100.0 - number) for number in range(30)))
+    made.apply([summary("item-0", "shoes", popularity=100.0)])
+    lists = by_id(made)
+    assert lists["shoes"] == ["item-0"]
+    assert lists["hats"] == [f"item-{number}" for number in range(1, 1 + tops.N_CATEGORY)]
+
+
+def test_an_item_that_turns_out_to_be_older_makes_room_among_the_newest() -> None:
+    made = catalogue(*(summary(f"item-{number}", first_seen_ms=number) for number in range(tops.N_NEWEST + 1)))
+    made.apply([summary(f"item-{tops.N_NEWEST}", first_seen_ms=-1)])
+    assert by_id(made)["newest"] == [f"item-{number}" for number in reversed(range(tops.N_NEWEST))]
+
+
+def test_an_item_that_is_no_longer_seen_sinks_below_what_is() -> None:
+    made = catalogue(summary("old", popularity=8.0, updated_ms=0))
+    made.apply([summary("new", popularity=2.0, updated_ms=3 * HALF_LIFE_MS)])
+    assert [made.ids[item] for item in made.popular] == ["new", "old"]
+
+
+def test_numbers_are_those_of_the_last_summary() -> None:
+    made = catalogue(summary("a", price=1.0), summary("a", "hats", 3.0, price=20.0, impressions=180.0, clicks=29.0))
+    item = made.find("a")
+    assert item == 0
+    assert made.popularity[item] == 3.0
+    assert made.log_popularity[item] == pytest.approx(log(4.0))
+    assert made.ctr[item] == pytest.approx((29.0 + 1.0) / 200.0)
+    assert made.log_price[item] == pytest.approx(log(20.0))
+    assert made.category[item] == made.find_category("hats") == 0
+
+
+@pytest.mark.parametrize("price", [None, 0.0])
+def test_a_price_that_has_no_logarithm_is_missing_and_no_number(price: float | None) -> None:
+    made = catalogue(summary("a", price=price))
+    assert made.log_price[:1] == pytest.approx([nan], nan_ok=True)
+
+
+def test_a_neighbour_without_a_summary_is_known_and_in_no_list() -> None:
+    made = catalogue(summary("a", neighbours=[("b", 3.0), ("c", 2.0)]))
+    b = made.find("b")
+    assert b is not None
+    assert made.neighbours[0].tolist() == [b, made.find("c"), -1]
+    assert made.closeness[0].tolist() == pytest.approx([0.3, 0.2, 0.0])
+    assert made.standing[b] == -inf
+    assert made.category[b] == NO_CATEGORY
+    assert [made.ids[item] for item in made.popular] == ["a"]
+
+
+def test_neighbours_that_are_gone_are_gone() -> None:
+    made = catalogue(summary("a", neighbours=[("b", 3.0), ("c", 2.0), ("d", 2.0), ("beyond", 1.0)]))
+    assert (made.neighbours[0] >= 0).all()
+    made.apply([summary("a", neighbours=[("d", 1.0)])])
+    assert made.neighbours[0].tolist() == [made.find("d"), -1, -1]
+    assert made.closeness[0, 1:].tolist() == [0.0, 0.0]
+
+
+def test_it_grows() -> None:
+    made = Catalogue(SETTINGS)
+    for start in range(0, 5000, 700):
+        made.apply([summary(f"item-{n}", "hats", popularity=n + 1.0) for n in range(start, start + 700)])
+    assert len(made) == 5600
+    assert made.popularity[: len(made)].tolist() == (np.arange(5600) + 1.0).tolist()
+    assert made.popular[0] == made.popular_in(0)[0] == 5599
+
+
+def test_nothing_is_known_of_what_was_never_named() -> None:
+    made = catalogue()
+    assert made.find("a") is None
+    assert made.find(None) is None
+    assert made.find_category("hats") == made.find_category(None) == NO_CATEGORY
+    assert list(made.popular) == list(made.newest) == list(made.popular_in(NO_CATEGORY)) == []

@@ -1,0 +1,156 @@
+"""A shortlist has every kind in it, nothing twice, and never what is being looked at."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.contract.records import ItemSummary
+from streams.contract.settings import Items, Settings
+from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.context import Context
+from streams.core.retrieval.shortlist import KINDS, shortlist
+
+SETTINGS = Settings(items=Items(neighbours=24))
+CATEGORIES = ("hats", "shoes", "bags")
+
+
+def shop(n_items: int = 200, neighbours: Mapping[int, Sequence[int]] | None = None) -> Catalogue:
+    """Item ``n`` is in the category ``n % 3``; lower numbers are more popular, higher ones newer."""
+    beside = {n: [(n + step) % n_items for step in range(1, 20)] for n in range(n_items)} | dict(neighbours or {})
+    made = Catalogue(SETTINGS)
+    made.apply(
+        ItemSummary(
+            f"item-{n}",
+            CATEGORIES[n % 3],
+            10.0,
+            n,
+            0,
+            float(n_items - n),
+            0.0,
+            0.0,
+            [f"item-{m}" for m in beside[n]],
+            [float(50 - place) for place in range(len(beside[n]))],
+        )
+        for n in range(n_items)
+    )
+    return made
+
+
+def context(item: int | None = 100, **known: Any) -> Context:
+    item_id = None if item is None else f"item-{item}"
+    nothing: dict[str, Any] = {
+        "item_id": item_id,
+        "category": None,
+        "recent_items": (item_id,) if item_id else (),
+        "view_counts": {},
+        "cart_items": (),
+        "session_items": frozenset(),
+        "category_shares": {},
+        "usual_log_price": None,
+        "timestamp_ms": 0,
+    }
+    return Context(**(nothing | known))
+
+
+def proposed(made: Catalogue, asked: Context, size: int = 20) -> dict[str, list[int]]:
+    """Items by the kind that proposed them."""
+    found = shortlist(made, asked, size)
+    return {kind: [i for i, k in zip(*found, strict=True) if KINDS[k] == kind] for kind in KINDS}
+
+
+SHOP = shop()
+items = st.integers(0, 210).map("item-{}".format)
+contexts = st.builds(
+    context,
+    item=st.one_of(st.none(), st.integers(0, 210)),
+    category=st.sampled_from([None, *CATEGORIES, "unheard of"]),
+    recent_items=st.lists(items, max_size=6, unique=True).map(tuple),
+    view_counts=st.dictionaries(items, st.integers(1, 3), max_size=6),
+    cart_items=st.lists(items, max_size=6, unique=True).map(tuple),
+    category_shares=st.dictionaries(st.sampled_from(CATEGORIES), st.floats(0.1, 1.0)),
+)
+
+
+@given(contexts, st.integers(1, 20))
+def test_it_is_full_has_nothing_twice_and_not_the_current_item(asked: Context, size: int) -> None:
+    found = shortlist(SHOP, asked, size)
+    assert len(found.items) == len(set(found.items)) == len(found.kinds) == size
+    assert SHOP.find(asked.item_id) not in found.items
+    assert set(found.kinds) <= set(range(len(KINDS)))
+
+
+@given(contexts)
+def test_it_is_the_same_every_time(asked: Context) -> None:
+    assert shortlist(SHOP, asked, 20) == shortlist(SHOP, asked, 20)
+
+
+def test_every_kind_has_its_share() -> None:
+    asked = context(category="hats", cart_items=("item-150", "item-151", "item-152"))
+    assert {kind: len(found) for kind, found in proposed(SHOP, asked).items()} == {
+        "related": 8,
+        "trending": 5,
+        "cart": 2,
+        "popular": 5,
+    }
+
+
+def test_what_a_kind_cannot_fill_goes_to_the_others() -> None:
+    counts = {kind: len(found) for kind, found in proposed(SHOP, context(None, recent_items=())).items()}
+    assert counts == {"related": 0, "trending": 0, "cart": 0, "popular": 20}
+
+
+def test_an_empty_catalogue_proposes_nothing() -> None:
+    assert shortlist(Catalogue(SETTINGS), context(), 20) == ([], [])
+
+
+def test_related_are_the_neighbours_of_the_last_three_items_the_last_counting_most() -> None:
+    made = shop(neighbours={100: [1], 101: [2], 102: [3], 103: [4]})
+    asked = context(recent_items=("item-100", "item-101", "item-102", "item-103"))
+    assert proposed(made, asked)["related"] == [1, 2, 3]
+
+
+def test_what_two_of_the_last_items_lead_to_is_more_related() -> None:
+    made = shop(neighbours={100: [1, 2], 101: [2]})
+    assert proposed(made, context(recent_items=("item-100", "item-101")))["related"] == [2, 1]
+
+
+def test_the_current_item_counts_as_the_last_one_even_if_it_is_not_among_the_recent() -> None:
+    made = shop(neighbours={100: [1], 101: [2]})
+    assert proposed(made, context(100, recent_items=("item-101",)))["related"] == [1, 2]
+
+
+def test_trending_is_what_is_popular_in_the_category_then_in_the_shoppers_favourite() -> None:
+    asked = context(None, category="shoes", category_shares={"bags": 0.7, "shoes": 0.3})
+    assert proposed(SHOP, asked)["trending"][:5] == [1, 4, 7, 10, 13]
+    asked = context(None, category_shares={"bags": 0.7, "shoes": 0.3})
+    assert proposed(SHOP, asked)["trending"][:5] == [2, 5, 8, 11, 14]
+
+
+def test_without_a_category_in_the_event_it_is_the_items_own() -> None:
+    made = shop(neighbours={100: []})
+    assert proposed(made, context(100))["trending"][:3] == [1, 4, 7]
+
+
+def test_the_cart_comes_before_what_was_looked_at_again() -> None:
+    asked = context(
+        cart_items=("item-150", "item-151"),
+        recent_items=("item-100", "item-160", "item-161"),
+        view_counts={"item-100": 9, "item-160": 1, "item-161": 2},
+    )
+    alone = shop(neighbours={n: [] for n in range(200)})
+    assert proposed(alone, asked)["cart"] == [151, 150]
+    assert proposed(alone, asked._replace(cart_items=("item-150",)))["cart"] == [150, 161]
+
+
+def test_the_first_kind_that_proposes_an_item_has_it() -> None:
+    asked = context(100, cart_items=("item-101",))
+    found = proposed(SHOP, asked)
+    assert 101 in found["related"]
+    assert found["cart"] == []
+
+
+def test_new_items_get_a_chance_among_the_popular() -> None:
+    made = shop(neighbours={100: []})
+    assert proposed(made, context(100, category="shoes"))["popular"] == [0, 199, 198, 2, 3]

@@ -1,0 +1,231 @@
+"""A shop in a closed loop, and the promises that must hold afterwards, whatever was killed meanwhile."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pytest
+
+from streams.contract.events import Event, decode_event
+from streams.contract.fold import PARTITION_KEY
+from streams.contract.outputs import Output
+from streams.contract.records import (
+    LoggedDecision,
+    Recommendation,
+    decode_experiences,
+    decode_logged_decision,
+    decode_recommendation,
+    decode_relations,
+)
+from streams.contract.settings import Settings
+from streams.contract.topics import (
+    BANDIT,
+    CLICKSTREAM,
+    DECISIONS,
+    EXPERIENCES,
+    RECOMMENDATIONS,
+    RELATIONS,
+)
+from streams.core.relations import RelationsFold
+from streams.core.row import MAX_EVENT_IDS, UserRow
+from streams.engine.memory import MemoryTopics, MemoryWorker
+from streams.ops.inspect import scan_tables
+from tests.system import shoppers
+from tests.system.cluster import Cluster
+
+BEGIN_MS: Final = 1_700_000_000_000
+TWO_HOURS_MS: Final = 7_200_000
+_ITEMS: Final = 60
+
+
+class ClosedLoop:
+    """Publishes what shoppers do, and shows and clicks what is recommended to them, once for each decision_id."""
+
+    def __init__(self, it: Cluster, users: int = 80) -> None:
+        self._it = it
+        self._users = users
+        self._draw = random.Random(11)
+        self._now_ms = BEGIN_MS
+        self._number = 0
+        self._read = 0
+        self._answered: set[str] = set()
+
+    def shop(self, n_events: int) -> None:
+        """Publishes so many events of shoppers who come by themselves."""
+        self._it.publish([self._organic() for _ in range(n_events)])
+
+    def answer(self) -> None:
+        """Publishes the feedback to every decision that came since; after a crash there may be two of one event."""
+        feedback: list[Event] = []
+        recommended = self._it.records(RECOMMENDATIONS)
+        fresh, self._read = recommended[self._read :], len(recommended)
+        for record in fresh:
+            decision = decode_recommendation(record.value)
+            if decision.items and decision.decision_id not in self._answered:
+                self._answered.add(decision.decision_id)
+                feedback += self._feedback(decision)
+        if feedback:
+            self._it.publish(feedback)
+
+    def close(self) -> None:
+        """Lets so much time pass that everything matures."""
+        self._now_ms += TWO_HOURS_MS
+        self._it.publish([Event(event_id=f"tick-{self._now_ms}", timestamp_ms=self._now_ms, kind="tick")])
+
+    def _organic(self) -> Event:
+        draw = self._draw
+        self._number += 1
+        self._now_ms += draw.randrange(60)
+        kind: Any = draw.choices(["view", "search", "add_to_cart", "purchase"], [80, 8, 8, 4])[0]
+        item = min(int(draw.expovariate(0.08)), _ITEMS - 1)
+        return Event(
+            event_id=f"e{self._number}",
+            timestamp_ms=self._now_ms,
+            kind=kind,
+            user_id=f"user-{draw.randrange(self._users)}",
+            item_id=None if kind == "search" else f"item-{item}",
+            category=None if kind == "search" else f"category-{item % 5}",
+            price=None if kind == "search" else 1.0 + item / 4,
+            query="shoes" if kind == "search" else None,
+        )
+
+    def _feedback(self, decision: Recommendation) -> Iterator[Event]:
+        shared: dict[str, Any] = {"user_id": decision.user_id, "decision_id": decision.decision_id}
+        at_ms = decision.timestamp_ms + 100
+        yield Event(event_id=f"i-{decision.decision_id}", timestamp_ms=at_ms, kind="impression", **shared)
+        if self._draw.random() < 0.4:
+            slot = self._draw.randrange(len(decision.items))
+            item = decision.items[slot].item_id
+            yield Event(
+                event_id=f"c-{decision.decision_id}",
+                timestamp_ms=at_ms + 200,
+                kind="click",
+                item_id=item,
+                position=slot,
+                **shared,
+            )
+
+
+def events(it: Cluster) -> list[Event]:
+    """The clickstream, each partition in order."""
+    return [decode_event(record.value) for record in it.records(CLICKSTREAM)]
+
+
+def check_users(it: Cluster, disk: str) -> None:
+    """Every event is in its user's row, once, in order."""
+    rows = {
+        key.decode(): msgspec.msgpack.decode(value, type=UserRow)
+        for _, key, value in scan_tables(it.folder / disk, "users")
+    }
+    windows = {row["user_id"]: row["windows"] for row in it.inspect("users", disk)}
+    users = shoppers.by_user(events(it))
+    assert rows.keys() == users.keys()
+    for user, own in users.items():
+        assert rows[user].event_ids == [event.event_id for event in own][-MAX_EVENT_IDS:]
+        assert windows[user] == approximately(shoppers.windows(own, it.settings)), user
+    counts = totals(it)
+    assert counts["applied"] == len(events(it))
+    assert counts["duplicates"] == 0
+    kinds = Counter(event.kind for event in events(it) if event.user_id)
+    assert {kind: counts[f"kinds.{kind}"] for kind in kinds} == kinds
+
+
+def approximately(sums: dict[str, dict[str, float]]) -> dict[str, Any]:
+    return {name: pytest.approx(values, rel=1e-12) for name, values in sums.items()}
+
+
+def totals(it: Cluster) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for row in it.rows_of_partitions(CLICKSTREAM).values():
+        found.update(row.counts)
+    return found
+
+
+def check_learners(it: Cluster, disk: str) -> None:
+    """Every learner has learned from each trigger once."""
+    triggers: dict[str, set[tuple[int, int, int]]] = defaultdict(set)
+    for record in it.records(EXPERIENCES):
+        batch = decode_experiences(record.value)
+        offsets, indices = np.frombuffer(batch.offsets, np.int64), np.frombuffer(batch.indices, np.int32)
+        triggers[batch.learner] |= {
+            (batch.partition, offset, index) for offset, index in zip(offsets.tolist(), indices.tolist(), strict=True)
+        }
+    learned = {row["learner"]: row["examples"] for row in it.inspect("models", disk)}
+    assert learned == {learner: len(known) for learner, known in triggers.items()}
+    assert learned.keys() == set(it.settings.learners)
+
+
+def check_items(it: Cluster, disk: str) -> None:
+    """Item rows are those of a run without interruption over the same relations, each trigger taken once."""
+    known: set[tuple[int, int, int, int]] = set()
+    topics = MemoryTopics(it.settings, lambda: 0)
+    for record in it.records(RELATIONS):
+        batch = decode_relations(record.value)
+        once = []
+        for relation in batch.relations:
+            trigger = (record.partition, batch.partition, relation.offset, relation.index)
+            if trigger not in known:
+                known.add(trigger)
+                once.append(relation)
+        value = msgspec.msgpack.encode(msgspec.structs.replace(batch, relations=once))
+        topics.append(Output(RELATIONS, record.key, value, record.partition))
+    worker = MemoryWorker(RelationsFold(it.settings), topics, it.settings)
+    worker.drain(100)
+    stored: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+    for partition, key, value in scan_tables(it.folder / disk, "items"):
+        stored[partition][key] = value
+    expected = {
+        partition: {key: value for key, value in rows.items() if key != PARTITION_KEY}
+        for partition, rows in worker.table.rows.items()
+    }
+    assert stored == expected
+
+
+def check_decisions(it: Cluster) -> None:
+    """Every view is answered; what is learned of a slate is what that slate, and no other, was drawn with."""
+    views = {
+        f"{CLICKSTREAM}-{record.partition}-{record.offset}"
+        for record in it.records(CLICKSTREAM)
+        if decode_event(record.value).kind == "view"
+    }
+    recommended = [decode_recommendation(record.value) for record in it.records(RECOMMENDATIONS)]
+    assert {each.event_ref for each in recommended} == views
+    logged: dict[str, LoggedDecision] = {}
+    for record in it.records(DECISIONS):
+        decision = decode_logged_decision(record.value)
+        logged[decision.decision_id] = decision
+    for each in recommended:
+        decision = logged[each.decision_id]
+        assert [item.item_id for item in each.items] == [decision.shortlist[place] for place in decision.slate]
+        assert [item.propensity for item in each.items] == decision.propensities
+    answered = {event.decision_id for event in events(it) if event.kind == "impression"}
+    shown = {vector for name in answered for vector in shown_vectors(logged[str(name)])}
+    learned = set(bandit_vectors(it, it.settings))
+    assert learned
+    assert learned <= shown
+
+
+def shown_vectors(decision: LoggedDecision) -> list[bytes]:
+    """What the bandit learns from each slot: the features that were logged, position, whether the control chose."""
+    features = np.frombuffer(decision.features).reshape(len(decision.shortlist), -1)[decision.slate]
+    is_control = decision.policy == "control"
+    return [np.array([*slot, position, is_control], np.float32).tobytes() for position, slot in enumerate(features)]
+
+
+def bandit_vectors(it: Cluster, settings: Settings) -> Iterator[bytes]:
+    """What the bandit was given to learn from."""
+    own = settings.learners.index(BANDIT)
+    for record in it.records(EXPERIENCES):
+        if record.partition == own:
+            batch = decode_experiences(record.value)
+            width = 4 * batch.columns
+            yield from (batch.vectors[begin : begin + width] for begin in range(0, len(batch.vectors), width))
+
+
+def repeats(it: Cluster) -> int:
+    """How many decisions were made again, after a crash, and came out otherwise."""
+    recommended = [decode_recommendation(record.value) for record in it.records(RECOMMENDATIONS)]
+    return len({each.decision_id for each in recommended}) - len({each.event_ref for each in recommended})

@@ -1,0 +1,280 @@
+"""An embedded broker with all topics, and the commands of Headrace run against it as a user runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+
+from streams.contract.events import Event, encode_event
+from streams.contract.fold import PARTITION_KEY, PartitionRow, decode_partition_row
+from streams.contract.partitioning import partition_of
+from streams.contract.settings import Settings, load_settings
+from streams.contract.topics import (
+    CLICKSTREAM,
+    EXPERIENCES,
+    ITEM_ROWS_CHANGELOG,
+    LEARNERS_CHANGELOG,
+    RELATIONS,
+    USERS_CHANGELOG,
+)
+from streams.engine.exits import STALLED
+from streams.ops.broker import EmbeddedBroker
+
+ROOT: Final = Path(__file__).parents[2]
+DEADLINE_S: Final = 120.0
+CHANGELOGS: Final = {
+    CLICKSTREAM: USERS_CHANGELOG,
+    RELATIONS: ITEM_ROWS_CHANGELOG,
+    EXPERIENCES: LEARNERS_CHANGELOG,
+}
+# Short, so that the group soon notices a kill; the embedded broker takes any.
+QUICK: Final = {
+    "HEADRACE_ENGINE__SESSION_TIMEOUT_S": "2.0",
+    "HEADRACE_ENGINE__HEARTBEAT_INTERVAL_S": "0.3",
+    "HEADRACE_ENGINE__COMMIT_INTERVAL_S": "0.1",
+    "HEADRACE_ENGINE__WATCHDOG_S": "10.0",
+    "HEADRACE_ENGINE__HOLD_MS": "50",
+}
+
+
+class Record(NamedTuple):
+    """A record as a reader sees it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes]
+
+
+class Reader:
+    """Reads one topic from its beginning, a bit further with each call."""
+
+    def __init__(self, servers: str, topic: str, partitions: int) -> None:
+        self._consumer = Consumer(
+            {"bootstrap.servers": servers, "group.id": "reader", "fetch.wait.max.ms": 20, "log_level": 2}
+        )
+        self._places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)]
+        self._consumer.assign(self._places)
+        self.records: list[Record] = []
+
+    def read(self) -> list[Record]:
+        """Returns what there is and was not returned before."""
+        ends = [self._consumer.get_watermark_offsets(place, 10.0)[1] for place in self._places]
+        begun = len(self.records)
+        while any(
+            place.offset < end for place, end in zip(self._consumer.position(self._places), ends, strict=True) if end
+        ):
+            self.records += map(_record, self._consumer.consume(5000, 0.1))
+        return self.records[begun:]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _record(message: Message) -> Record:
+    assert message.error() is None, message.error()
+    partition, offset, key, headers = message.partition(), message.offset(), message.key(), message.headers()
+    assert partition is not None
+    assert offset is not None
+    assert key is None or isinstance(key, bytes)
+    return Record(partition, offset, key, message.value() or b"", dict(headers or []))  # type: ignore[arg-type]
+
+
+class Worker:
+    """One ``headrace worker``; what it says is in ``log``."""
+
+    def __init__(self, data_dir: Path, folds: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.data_dir = data_dir
+        self.folds = folds
+        self.log = data_dir.with_suffix(".log")
+        chosen = [word for fold in folds for word in ("--fold", fold)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "streams.ops.cli", "worker", "--data", str(data_dir), *chosen],
+                cwd=ROOT,
+                env=dict(environment),
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def code(self) -> int | None:
+        return self._process.poll()
+
+    def wait(self) -> int:
+        return self._process.wait(DEADLINE_S)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def kill(self) -> None:
+        if self.code is None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Ends it in peace."""
+        self.send(signal.SIGTERM)
+        assert self.wait() == 0, self.said()
+
+
+class Cluster:
+    """A broker, and what a user does with it.
+
+    Args:
+        folder: For data directories, one a disk.
+        overrides: Settings as environment variables, for every command.
+    """
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path, overrides: Mapping[str, str]) -> None:
+        self.servers = broker.bootstrap_servers
+        self.folder = folder
+        ours = ("HEADRACE_", "KAFKA_")
+        outside = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        self.environment = {**outside, **QUICK, **overrides, "KAFKA_BOOTSTRAP_SERVERS": self.servers}
+        self.settings = load_settings(environment=self.environment)
+        self.partitions = {topic.name: topic.partitions for topic in self.settings.topics}
+        self._readers: dict[str, Reader] = {}
+        self._workers: list[Worker] = []
+        self._guards: dict[str, dict[int, PartitionRow]] = {source: {} for source in CHANGELOGS}
+        self.produced = 0
+        # Small message sets, since the broker hands out one of each partition at a time.
+        self._producer = Producer(
+            {"bootstrap.servers": self.servers, "batch.num.messages": 150, "linger.ms": 5, "log_level": 2}
+        )
+
+    def headrace(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[bytes]":
+        """Runs a command to its end, piped."""
+        done = subprocess.run(
+            [sys.executable, "-m", "streams.ops.cli", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr.decode()
+        return done
+
+    def inspect(self, view: str, disk: str) -> list[dict[str, Any]]:
+        """Rows of a worker that has ended."""
+        lines = self.headrace("inspect", view, "--data", str(self.folder / disk)).stdout.splitlines()
+        return [orjson.loads(line) for line in lines]
+
+    def start(self, disk: str, *folds: str, **environment: str) -> Worker:
+        """Starts a worker."""
+        worker = Worker(self.folder / disk, folds, {**self.environment, **environment})
+        self._workers.append(worker)
+        return worker
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Publishes events to their users' partitions, and ticks to all, in one message set or more."""
+        for event in events:
+            if event.user_id is None:
+                for number in range(self.settings.kafka.partitions):
+                    self.produce(encode_event(event), None, number)
+            else:
+                key = event.user_id.encode()
+                self.produce(encode_event(event), key, partition_of(key, self.settings.kafka.partitions))
+        self.flush()
+
+    def produce(self, value: bytes, key: bytes | None, partition: int, topic: str = CLICKSTREAM) -> None:
+        self._producer.produce(topic, value, key, partition)
+        self.produced += topic == CLICKSTREAM
+
+    def flush(self) -> None:
+        assert self._producer.flush(DEADLINE_S) == 0
+
+    def records(self, topic: str) -> list[Record]:
+        """All records of a topic, each partition in order."""
+        self._reader(topic).read()
+        return self._reader(topic).records
+
+    def fresh(self, topic: str) -> list[Record]:
+        """What came to a topic since it was last read."""
+        return self._reader(topic).read()
+
+    def rows_of_partitions(self, source: str) -> dict[int, PartitionRow]:
+        """The newest logged row of each partition of a fold, by its source."""
+        known = self._guards[source]
+        for record in self.fresh(CHANGELOGS[source]):
+            if record.key == PARTITION_KEY:
+                known[record.partition] = decode_partition_row(record.value)
+        return known
+
+    def settle(self, *workers: Worker, meanwhile: Callable[[], None] = lambda: None) -> list[Worker]:
+        """Waits until all that was published is folded by all folds; returns the workers that then run.
+
+        A worker that ended because it stood still is started again, as a supervisor would.
+        """
+        running = list(workers)
+        deadline_s = time.monotonic() + DEADLINE_S
+        for source in CHANGELOGS:
+            # Behaviour is through by the time that the others' sources are asked for their ends.
+            while not self._is_folded(source):
+                assert time.monotonic() < deadline_s, f"{source} is not folded: {[each.said() for each in running]}"
+                running = [self._going_on(worker) for worker in running]
+                meanwhile()
+                time.sleep(0.05)
+        return running
+
+    def until_killed(self, disk: str, crash_after: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Runs a worker that ends itself after a step."""
+        while True:
+            worker = self.start(disk, HEADRACE_CRASH_AFTER=crash_after)
+            deadline_s = time.monotonic() + DEADLINE_S
+            while worker.code is None:
+                assert time.monotonic() < deadline_s, f"{crash_after} was not reached: {worker.said()}"
+                meanwhile()
+                time.sleep(0.05)
+            if worker.code != STALLED:
+                assert worker.code == -signal.SIGKILL, worker.said()
+                return
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+        for reader in self._readers.values():
+            reader.close()
+
+    def _going_on(self, worker: Worker) -> Worker:
+        if worker.code == STALLED:
+            return self.start(worker.data_dir.name, *worker.folds)
+        assert worker.code is None, worker.said()
+        return worker
+
+    def _is_folded(self, source: str) -> bool:
+        ends: dict[int, int] = {}
+        for record in self.records(source):
+            ends[record.partition] = record.offset
+        rows = self.rows_of_partitions(source)
+        return all(number in rows and rows[number].guard >= last for number, last in ends.items())
+
+    def _reader(self, topic: str) -> Reader:
+        if topic not in self._readers:
+            self._readers[topic] = Reader(self.servers, topic, self.partitions[topic])
+        return self._readers[topic]
+
+
+@contextmanager
+def cluster(folder: Path, **overrides: str) -> Iterator[Cluster]:
+    """A cluster of its own; nothing of it is left running."""
+    settings: Settings = load_settings(environment=overrides)
+    with EmbeddedBroker({topic.name: topic.partitions for topic in settings.topics}) as broker:
+        made = Cluster(broker, folder, overrides)
+        try:
+            yield made
+        finally:
+            made.close()

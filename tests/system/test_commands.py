@@ -1,0 +1,99 @@
+"""Workers as a supervisor and a person at a terminal see them: exit codes, and one clear line or none."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from streams.contract.events import Event
+from streams.ops.broker import EmbeddedBroker
+from tests.system.cluster import DEADLINE_S, ROOT, Cluster, cluster
+
+NOBODY: Final = "127.0.0.1:1"
+
+
+def headrace(*arguments: str, code: int) -> str:
+    """Runs a command without any settings from outside; returns what it said on standard error."""
+    ours = ("HEADRACE_", "KAFKA_")
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.ops.cli", *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith(ours)},
+        capture_output=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr.decode()
+    assert done.stdout == b""
+    return done.stderr.decode()
+
+
+def is_one_line(said: str) -> bool:
+    return said.startswith("headrace: ") and said.count("\n") == 1
+
+
+def test_a_worker_without_a_broker_says_so_in_a_line(tmp_path: Path) -> None:
+    said = headrace("--bootstrap-servers", NOBODY, "worker", "--data", str(tmp_path / "disk"), code=4)
+    assert is_one_line(said)
+    assert f"no broker answers at {NOBODY}" in said
+
+
+def test_a_worker_without_topics_says_how_to_make_them(tmp_path: Path) -> None:
+    with EmbeddedBroker() as broker:
+        said = headrace(
+            "--bootstrap-servers", broker.bootstrap_servers, "worker", "--data", str(tmp_path / "disk"), code=3
+        )
+    assert is_one_line(said)
+    assert "headrace topics create" in said
+
+
+def folding(it: Cluster) -> None:
+    """Gives a worker something to be in the middle of."""
+    users = [f"user-{number % 99}" for number in range(3000)]
+    it.publish(
+        [
+            Event(event_id=f"e{number}", timestamp_ms=1_700_000_000_000, kind="view", user_id=user, item_id="i")
+            for number, user in enumerate(users)
+        ]
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_to_stop_while_it_folds_ends_quietly_with_0(tmp_path: Path, number: int) -> None:
+    with cluster(tmp_path, HEADRACE_ENGINE__BATCH_RECORDS="20") as it:
+        folding(it)
+        worker = it.start("disk")
+        while not it.rows_of_partitions("clickstream"):
+            assert worker.code is None, worker.said()
+        worker.send(number)
+        assert worker.wait() == 0, worker.said()
+        # On a busy machine Faust remarks that a timer of its own was late.
+        assert [line for line in worker.said().splitlines() if "is overlapping" not in line] == []
+        it.settle(it.start("disk"))[0].stop()
+        assert sum(row.counts["applied"] for row in it.rows_of_partitions("clickstream").values()) == 3000
+
+
+def test_the_faust_command_runs_the_app(tmp_path: Path) -> None:
+    with cluster(tmp_path, HEADRACE_ENGINE__DATA_DIR=str(tmp_path / "disk")) as it:
+        folding(it)
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("faust")), "-A", "streams.app", "worker"],
+            cwd=ROOT,
+            env=it.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            it.settle()
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
+        assert process.returncode == 0
+        assert errors == b""
+        assert b"\x1b[?25" not in output
+        assert len(it.inspect("users", "disk")) == 99

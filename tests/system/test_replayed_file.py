@@ -1,0 +1,112 @@
+"""A recorded file is replayed through a real worker; what is in its tables is what plain Python counts in the file."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from producers.replay.taobao import read_taobao
+from tests.system import shoppers
+from tests.system.cluster import Cluster, cluster
+
+BEGIN_S = 1_511_539_200
+LINES = 2500
+
+
+def write_taobao(path: Path) -> None:
+    """Shoppers who come and go over three days; some lines are later than their place."""
+    draw = random.Random(5)
+    now_s = BEGIN_S
+    lines = ["user_id,item_id,category_id,behavior,timestamp"]
+    for _ in range(LINES):
+        now_s += draw.choice((0, 1, 20, 300))
+        behind_s = draw.choices((0, 100, 4000), [90, 8, 2])[0]
+        user, item = min(int(draw.expovariate(0.05)), 120), min(int(draw.expovariate(0.02)), 300)
+        behavior = draw.choices(["pv", "cart", "buy", "fav"], [85, 6, 4, 5])[0]
+        lines.append(f"{user},{item},{item % 9},{behavior},{now_s - behind_s}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def check_replay(it: Cluster, file: Path) -> dict[str, Any]:
+    """Replays a file through a worker and compares; returns the worker's totals."""
+    worker = it.start("disk")
+    report = it.folder / "replay.json"
+    it.headrace("replay", str(file), "--format", "taobao", "--report", str(report))
+    (worker,) = it.settle(worker)
+    worker.stop()
+    events = list(read_taobao(file))
+    ticks = it.settings.kafka.partitions
+    assert orjson.loads(report.read_bytes())["produced"] == len(events) + ticks
+    counts = [row.counts for row in it.rows_of_partitions("clickstream").values()]
+    assert sum(count.get("applied", 0) for count in counts) == len(events) + ticks
+    assert not it.records("dead-letters")
+    rows = {row["user_id"]: row for row in it.inspect("users", "disk")}
+    users = shoppers.by_user(events)
+    assert rows.keys() == users.keys()
+    for user, own in users.items():
+        expected = shoppers.session(own, it.settings)
+        assert {name: rows[user]["session"][name] for name in expected} == expected, user
+        assert rows[user]["windows"] == shoppers.windows(own, it.settings), user
+    return {"late": sum(count.get("late", 0) for count in counts)}
+
+
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, dict[str, Any]]]:
+    folder = tmp_path_factory.mktemp("replayed")
+    write_taobao(folder / "small.csv")
+    with cluster(folder) as it:
+        yield it, check_replay(it, folder / "small.csv")
+
+
+def test_every_line_is_in_its_users_row_once(replayed: tuple[Cluster, dict[str, Any]]) -> None:
+    _, totals = replayed
+    assert totals["late"] > 10
+
+
+def test_items_and_models_can_be_inspected(replayed: tuple[Cluster, dict[str, Any]]) -> None:
+    it, _ = replayed
+    views = sum(event.kind == "view" for event in read_taobao(it.folder / "small.csv"))
+    items = it.inspect("items", "disk")
+    assert 0 < sum(item["popularity"] for item in items) <= 5 * views
+    assert {"learner", "examples", "version"} <= set(it.inspect("models", "disk")[0])
+
+
+@pytest.mark.parametrize("topic", ["recommendations", "predictions", "metrics"])
+def test_a_topic_that_is_tailed_into_a_pipe_is_lines_of_json(
+    replayed: tuple[Cluster, dict[str, Any]], topic: str
+) -> None:
+    it, _ = replayed
+    known = it.records(topic)
+    done = it.headrace("tail", topic, "--from-beginning", "--max", str(len(known)))
+    assert done.stderr == b""
+    lines = done.stdout.splitlines()
+    assert sorted(lines) == sorted(record.value for record in known)
+    assert all(isinstance(orjson.loads(line), dict) for line in lines)
+
+
+def test_the_metrics_carry_what_an_operator_needs(replayed: tuple[Cluster, dict[str, Any]]) -> None:
+    it, totals = replayed
+    records = [orjson.loads(record.value) for record in it.records("metrics")]
+    last = [record for record in records if record["source"].startswith("worker/")][-1]
+    assert last["applied"] == LINES + it.settings.kafka.partitions
+    assert (last["duplicates"], last["late"], last["dead_letters"]) == (0, totals["late"], {})
+    fold = last["folds"]["clickstream"]
+    assert {number: each["lag"] for number, each in fold["partitions"].items()} == dict.fromkeys("0123", 0)
+    assert set(fold["latency_ms_overall"]) == {"p50", "p95", "p99"}
+    assert set(last["policies"]) == {"control", "bandit", "q"}
+    for policy in last["policies"].values():
+        assert {"decisions", "impressions", "clicks", "ctr", "ctr_ci95"} <= set(policy)
+    learned = {record["learner"]: record for record in records if "learner" in record}
+    assert {"purchase", "cart"} <= set(learned)
+    served = learned["purchase"]["members"][learned["purchase"]["champion"]]
+    assert {"auc", "log_loss", "base_log_loss", "calibration"} <= set(served)
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_every_line_of_the_public_file_is_in_its_users_row_once(data_dir: Path, tmp_path: Path) -> None:
+    with cluster(tmp_path) as it:
+        check_replay(it, data_dir / "taobao_userbehavior" / "user_histories.csv")
