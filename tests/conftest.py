@@ -12,6 +12,9 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+DEFAULT_DATA: Final = Path(__file__).parents[2] / "shared" / "data"
+"""Beside the project, never in it: licences are for research only, or not stated."""
+
 REQUIRED_BY: Final = {"kafka": "HEADRACE_REQUIRE_KAFKA", "data": "HEADRACE_REQUIRE_DATA"}
 """Mark to the environment variable that makes a skip of a test with that mark a failure."""
 
@@ -19,10 +22,10 @@ REQUIRED_BY: Final = {"kafka": "HEADRACE_REQUIRE_KAFKA", "data": "HEADRACE_REQUI
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the public data sets, for tests marked ``data``."""
-    folder = os.environ.get("HEADRACE_DATA")
-    if not folder:
-        pytest.skip("HEADRACE_DATA names no folder with the data sets")
-    return Path(folder)
+    folder = Path(os.environ.get("HEADRACE_DATA") or DEFAULT_DATA)
+    if not folder.is_dir():
+        pytest.skip(f"there are no data sets in {folder}; HEADRACE_DATA may name another folder")
+    return folder
 
 
 @pytest.hookimpl(wrapper=True)
