@@ -197,7 +197,7 @@ def check_decisions(it: Cluster) -> None:
     for record in it.records(DECISIONS):
         decision = decode_logged_decision(record.value)
         logged[decision.decision_id] = decision
-    # A kill within emit may leave a recommendation without its decision; it is made again, and logged, by its event_ref.
+    # A kill within emit may leave a recommendation without its decision; it is made again, and logged, by event_ref.
     whole = [each for each in recommended if each.decision_id in logged]
     assert {each.event_ref for each in whole} == views
     for each in whole:
