@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 
@@ -24,9 +24,7 @@ from streams.contract.errors import (
     UnreadableSource,
 )
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
-
-if TYPE_CHECKING:
-    from streams.contract.settings import Settings
+from streams.ops.commands.base import Group, report_option, settings_of, write_report
 
 WRONG_ARGUMENTS: Final = 2
 INTERRUPTED: Final = 130
@@ -66,44 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-class _Command(click.Command):
-    """A command whose help ends with an example."""
-
-    def __init__(self, *arguments: Any, example: str, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.example = example
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Example"):
-            for line in self.example.splitlines():
-                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
-
-
-class _Group(_Command, click.Group):
-    """A group whose commands are such, too."""
-
-    command_class = _Command
-    group_class = type
-
-
-def _writable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuses a file that could not be written at the end, which may be an hour away."""
-    if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise click.BadParameter(f"{path} cannot be written.")
-    return path
-
-
-_report: Final = click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    callback=_writable,
-    metavar="FILE",
-    help="Gets the summary, JSON.",
-)
-
-
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     example="headrace --bootstrap-servers localhost:9092 topics create",
 )
@@ -134,7 +96,7 @@ def broker(context: click.Context, partitions: int | None, ready_file: Path | No
 
     from streams.ops.broker import NOTICE, end_on_sigterm, serving
 
-    settings = _settings(context)
+    settings = settings_of(context)
     if partitions is not None:
         settings = replace(settings, kafka=replace(settings.kafka, partitions=partitions))
     end_on_sigterm()
@@ -160,7 +122,7 @@ def create(context: click.Context) -> None:
     """
     from streams.ops.topics import create_topics
 
-    creation = create_topics(_settings(context))
+    creation = create_topics(settings_of(context))
     for name in creation.created:
         click.echo(f"created {name}")
     click.echo(f"{len(creation.created)} created, {len(creation.existing)} there already")
@@ -175,7 +137,7 @@ def list_topics(context: click.Context) -> None:
     """
     from streams.ops.topics import describe_topic
 
-    settings = _settings(context)
+    settings = settings_of(context)
     if not sys.stdout.isatty():
         for topic in settings.topics:
             click.echo(json.dumps(describe_topic(topic, settings.kafka.replication_factor)))
@@ -209,7 +171,7 @@ def tail(context: click.Context, topic: str, from_beginning: bool, limit: int | 
     def notify(sentence: str) -> None:
         click.echo(f"headrace: {sentence}", err=True)
 
-    batches = follow(_settings(context).kafka, topic, from_beginning, limit, notify)
+    batches = follow(settings_of(context).kafka, topic, from_beginning, limit, notify)
     if sys.stdout.isatty():
         console = Console()
         for message in chain.from_iterable(batches):
@@ -229,7 +191,7 @@ def inspect(context: click.Context, view: str, data: Path | None) -> None:
     """
     from streams.ops.inspect import VIEWS, dump_view
 
-    lines = dump_view(data or Path(_settings(context).engine.data_dir), VIEWS[view])
+    lines = dump_view(data or Path(settings_of(context).engine.data_dir), VIEWS[view])
     _print_lines(iter(lambda: list(islice(lines, _LINES_AT_ONCE)), []))
 
 
@@ -249,7 +211,7 @@ def show(context: click.Context) -> None:
 
     from streams.contract.settings import dump_settings
 
-    click.echo(orjson.dumps(dump_settings(_settings(context)), option=orjson.OPT_INDENT_2))
+    click.echo(orjson.dumps(dump_settings(settings_of(context)), option=orjson.OPT_INDENT_2))
 
 
 @headrace.command(
@@ -269,7 +231,7 @@ def worker(context: click.Context, data: Path | None, folds: tuple[str, ...], lo
 
     from streams.ops.worker import run_worker
 
-    settings = _settings(context)
+    settings = settings_of(context)
     if data is not None:
         settings = replace(settings, engine=replace(settings.engine, data_dir=str(data)))
     run_worker(settings, folds or _FOLDS, loglevel)
@@ -280,7 +242,7 @@ def worker(context: click.Context, data: Path | None, folds: tuple[str, ...], lo
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--users", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--items", type=click.IntRange(min=1), default=2000, show_default=True)
-@_report
+@report_option
 @click.pass_context
 def simulate(context: click.Context, events: int, seed: int, users: int, items: int, report: Path | None) -> None:
     """Runs synthetic shoppers.
@@ -292,14 +254,14 @@ def simulate(context: click.Context, events: int, seed: int, users: int, items: 
     from streams.ops.simulating import simulate_shown
 
     parameters = SimulationParameters(seed=seed, events=events, n_users=users, n_items=items)
-    _write_report(simulate_shown(_settings(context), parameters), report)
+    write_report(simulate_shown(settings_of(context), parameters), report)
 
 
 @headrace.command(example="headrace replay UserBehavior.csv --format taobao --speed 60x")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--format", "name", required=True, help="Of the file: taobao.")
 @click.option("--speed", default="max", show_default=True, help="max, or a factor of the recorded pace: 1x, 60x.")
-@_report
+@report_option
 @click.pass_context
 def replay(context: click.Context, file: Path, name: str, speed: str, report: Path | None) -> None:
     """Replays a file into the clickstream.
@@ -309,7 +271,7 @@ def replay(context: click.Context, file: Path, name: str, speed: str, report: Pa
     """
     from streams.ops.replaying import replay_shown
 
-    _write_report(replay_shown(_settings(context), file, name, speed), report)
+    write_report(replay_shown(settings_of(context), file, name, speed), report)
 
 
 @headrace.command(example="headrace demo --events 100000 --seed 7 --headless --report out.json")
@@ -320,7 +282,7 @@ def replay(context: click.Context, file: Path, name: str, speed: str, report: Pa
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--users", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--headless", is_flag=True, help="Plain lines instead of the live view.")
-@_report
+@report_option
 @click.pass_context
 def demo(
     context: click.Context,
@@ -349,32 +311,7 @@ def demo(
         headless=headless,
         embedded=context.obj[1] is None and "KAFKA_BOOTSTRAP_SERVERS" not in os.environ,
     )
-    _write_report(run_demo(_settings(context), options), report, shown=True)
-
-
-def _settings(context: click.Context) -> "Settings":
-    from streams.contract.settings import load_settings
-
-    path, bootstrap_servers = context.obj
-    environment = dict(os.environ)
-    if bootstrap_servers is not None:
-        # The most specific of the variables, so that what is typed wins over both; quoted as a TOML string.
-        environment["HEADRACE_KAFKA__BOOTSTRAP_SERVERS"] = json.dumps(bootstrap_servers)
-    return load_settings(path, environment)
-
-
-def _write_report(summary: object, report: Path | None, *, shown: bool = False) -> None:
-    """Writes a summary to a file, or prints it where there is none and it was not shown otherwise."""
-    import msgspec
-
-    encoded = msgspec.json.format(msgspec.json.encode(summary), indent=2)
-    if report is not None:
-        try:
-            report.write_bytes(encoded + b"\n")
-        except OSError as error:
-            raise ConfigurationError(f"the report cannot be written: {error}") from error
-    elif not shown:
-        click.echo(encoded)
+    write_report(run_demo(settings_of(context), options), report, shown=True)
 
 
 def _print_lines(batches: Iterable[list[bytes]]) -> None:
