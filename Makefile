@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types contracts bench lock clean
+.PHONY: help setup demo kafka test check lint types contracts bench lock clean
 
 STAMP := .venv/.headrace-setup
 UV := uv==0.13.9
@@ -37,6 +37,9 @@ $(STAMP): pyproject.toml requirements.lock requirements-dev.lock
 
 demo: $(STAMP) ## Shoppers, broker and worker in one terminal, nothing else needed; ARGS=... go to `headrace demo`
 	@.venv/bin/headrace demo $(ARGS)
+
+kafka: $(STAMP) ## Apache Kafka itself, without Docker (needs Java 17 and Maven), until Ctrl-C; it says its address
+	@.venv/bin/headrace kafka $(ARGS)
 
 test: $(STAMP) ## Run the tests and the examples in docstrings; ARGS=... go to pytest
 	@.venv/bin/python -m pytest $(ARGS)

@@ -25,6 +25,7 @@ from streams.contract.errors import (
 )
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
 from streams.ops.commands.base import Group, report_option, settings_of, write_report
+from streams.ops.commands.kafka import kafka
 
 WRONG_ARGUMENTS: Final = 2
 INTERRUPTED: Final = 130
@@ -105,6 +106,9 @@ def broker(context: click.Context, partitions: int | None, ready_file: Path | No
         click.echo(NOTICE)
         while True:
             signal.pause()
+
+
+headrace.add_command(kafka)
 
 
 @headrace.group(example="headrace topics list")
@@ -282,6 +286,7 @@ def replay(context: click.Context, file: Path, name: str, speed: str, report: Pa
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--users", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--headless", is_flag=True, help="Plain lines instead of the live view.")
+@click.option("--bootstrap-servers", metavar="HOST:PORT", help="Run on this broker.")
 @report_option
 @click.pass_context
 def demo(
@@ -291,6 +296,7 @@ def demo(
     seed: int,
     users: int,
     headless: bool,
+    bootstrap_servers: str | None,
     report: Path | None,
 ) -> None:
     """Runs the whole main job here.
@@ -302,6 +308,8 @@ def demo(
     from streams.ops.demo import DemoOptions, run_demo
 
     end_on_sigterm(TERMINATED)
+    if bootstrap_servers is not None:
+        context.obj = (context.obj[0], bootstrap_servers)
     given = context.get_parameter_source("events") is click.core.ParameterSource.COMMANDLINE
     options = DemoOptions(
         events=events,

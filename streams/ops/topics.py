@@ -1,10 +1,12 @@
 """Makes the topics of the settings on a cluster, as explicitly as a cluster lets one."""
 
 from collections.abc import Mapping, Sequence
+from time import monotonic, sleep
 from typing import Any, Final, NamedTuple, assert_never
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from streams.contract.connection import client_configuration
@@ -22,6 +24,7 @@ KEPT_LONG: Final = frozenset({DECISIONS, EXPERIENCES, DEAD_LETTERS})
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 
 _CREATION_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.1
 
 
 class Creation(NamedTuple):
@@ -110,3 +113,28 @@ def _create(client: AdminClient, missing: Sequence[Topic], replication_factor: i
                     "the embedded broker makes its topics when it starts: start it with these settings"
                 ) from error
             raise RefusedStart(f"the cluster did not create {name}: {cause.str()}") from error
+    wait_until_led(client, missing)
+
+
+def wait_until_led(client: AdminClient, created: Sequence[Topic]) -> None:
+    """Waits until the leaders of new topics' partitions answer; a cluster says "created" before they do.
+
+    Raises:
+        RefusedStart: One did not in time.
+    """
+    unasked = {
+        TopicPartition(topic.name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # ships no types for it
+        for topic in created
+        for number in range(topic.partitions)
+    }
+    deadline_s = monotonic() + _CREATION_TIMEOUT_S
+    while unasked:
+        for place, future in client.list_offsets(unasked, request_timeout=_CREATION_TIMEOUT_S).items():
+            try:
+                future.result()
+                del unasked[place]
+            except KafkaException as error:
+                if monotonic() > deadline_s:
+                    raise RefusedStart(f"{place.topic}[{place.partition}] has no leader: {error}") from error
+        if unasked:
+            sleep(_POLL_S)
