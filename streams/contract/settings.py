@@ -18,6 +18,8 @@ ENVIRONMENT_PREFIX: Final = "HEADRACE_"
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Member = Literal["linear", "perceptron"]
+"""The kinds of members a family may have."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,7 +110,7 @@ class Target(Section, frozen=True):
     horizon_s: Positive
     sampling_rate: Annotated[float, Meta(gt=0.0, le=1.0)]
     prior: Annotated[float, Meta(gt=0.0, lt=1.0)]
-    members: tuple[Literal["linear", "perceptron"], ...] = ("linear",)
+    members: tuple[Member, ...] = ("linear",)
 
 
 class Decisions(Section, frozen=True):

@@ -25,6 +25,7 @@ from streams.contract.errors import (
 )
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
 from streams.ops.commands.base import Group, report_option, settings_of, write_report
+from streams.ops.commands.evaluate import evaluate
 from streams.ops.commands.kafka import kafka
 
 WRONG_ARGUMENTS: Final = 2
@@ -79,6 +80,9 @@ def headrace(context: click.Context, config: Path | None, bootstrap_servers: str
     Any setting can be overridden by an environment variable HEADRACE_SECTION__KEY.
     """
     context.obj = (config, bootstrap_servers)
+
+
+headrace.add_command(evaluate)
 
 
 @headrace.command(example="headrace broker --ready-file /tmp/kafka &\nexport KAFKA_BOOTSTRAP_SERVERS=$(cat /tmp/kafka)")

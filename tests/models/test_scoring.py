@@ -10,6 +10,7 @@ from streams.contract.records import Parameters
 from streams.contract.settings import DEFAULT_WINDOWS, Target, Window
 from streams.core.features.schema import feature_schema
 from streams.core.models.family import Family
+from streams.core.models.linear import LinearLearner
 from streams.core.models.logistic import probabilities
 from streams.core.models.scoring import Scorers
 
@@ -83,7 +84,8 @@ def test_it_serves_what_the_learner_itself_would_say() -> None:
     served = trained().score("purchase", rows)
     scaled = FAMILY._scale.scale().apply(rows)
     linear = FAMILY._members["linear"]
-    assert served[:, 0] == pytest.approx([linear.predict_one(row) for row in scaled], abs=1e-12)  # type: ignore[union-attr] # it is linear
+    assert isinstance(linear, LinearLearner)
+    assert served[:, 0] == pytest.approx([linear.predict_one(row) for row in scaled], abs=1e-12)
     layers = FAMILY._members["perceptron"].parameters()
     hidden = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0)
     hidden = np.maximum(hidden @ layers["weights_2"] + layers["bias_2"], 0)

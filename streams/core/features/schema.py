@@ -59,7 +59,15 @@ class Named(Protocol):
 def feature_schema(windows: Sequence[Named]) -> FeatureSchema:
     """Lays out the vector: sums over the windows, then session, recency and item, then indicators."""
     windowed = tuple(f"{name}_{window.name}" for window in windows for name in WINDOWED)
-    numbers = windowed + _SESSION + _RECENCY + _ITEM
-    names = numbers + _INDICATORS
-    scaled = (True,) * len(numbers) + (False,) * len(_INDICATORS)
+    return schema_of(windowed + _SESSION + _RECENCY + _ITEM, _INDICATORS)
+
+
+def schema_of(numbers: Sequence[str], indicators: Sequence[str]) -> FeatureSchema:
+    """Lays out any vector: numbers first, to be scaled online, then indicators, left as they are.
+
+    >>> schema_of(["price"], ["price_missing"]).scaled
+    (True, False)
+    """
+    names = (*numbers, *indicators)
+    scaled = (True,) * len(numbers) + (False,) * len(indicators)
     return FeatureSchema(names, scaled, zlib.crc32("\n".join(names).encode()))

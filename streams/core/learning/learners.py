@@ -13,7 +13,7 @@ from streams.contract.topics import BANDIT, Q_AGENT
 from streams.core.features.schema import feature_schema
 from streams.core.learning.examples import Examples
 from streams.core.models.examination import N_POSITIONS, examination
-from streams.core.models.family import Family
+from streams.core.models.family import Family, Served
 from streams.core.models.ridge import Ridge
 from streams.core.policies import q_agent
 from streams.core.policies.features import FEATURES
@@ -83,7 +83,8 @@ class TargetLearner:
 
     def learn_many(self, examples: Examples) -> None:
         self._family.evaluate(examples.members, examples.probabilities, examples.labels, examples.weights)
-        self._family.learn_many(examples.vectors, examples.labels, examples.weights)
+        served = Served(examples.members, examples.probabilities)
+        self._family.learn_many(examples.vectors, examples.labels, examples.weights, served)
 
     def parameters(self) -> dict[str, Arrays]:
         return self._family.parameters()

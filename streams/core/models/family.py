@@ -1,8 +1,7 @@
 """A target's family: its members learn from the same examples, scaled alike, and are measured side by side."""
 
-import zlib
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,11 +11,21 @@ from streams.contract.arrays import Arrays
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.evaluation import Evaluation
-from streams.core.models.linear import LinearLearner
-from streams.core.models.perceptron import PerceptronLearner
+from streams.core.models.members import MemberLearner, new_member
 from streams.core.models.scaling import RunningScale
 
 Float64Array = NDArray[np.float64]
+
+
+class Served(NamedTuple):
+    """What members said of examples before their labels existed.
+
+    Attributes:
+        probabilities: ``(n, n_members)``; NaN for a member that did not exist.
+    """
+
+    members: Sequence[str]
+    probabilities: Float64Array
 
 
 class Family:
@@ -30,16 +39,9 @@ class Family:
     def __init__(self, target: Target, schema: FeatureSchema, seed: int) -> None:
         self.champion: str = target.members[0]
         self._scale = RunningScale(schema.scaled)
-        self._members: dict[str, LinearLearner | PerceptronLearner] = {}
-        for member in target.members:
-            match member:
-                case "linear":
-                    self._members[member] = LinearLearner(len(schema.names), target.prior)
-                case "perceptron":
-                    own_seed = zlib.crc32(f"{seed}/{target.name}/{member}".encode())
-                    self._members[member] = PerceptronLearner(len(schema.names), target.prior, own_seed)
-                case _:
-                    assert_never(member)
+        self._members: dict[str, MemberLearner] = {
+            member: new_member(member, target.name, schema, target.prior, seed) for member in target.members
+        }
         self._evaluations: dict[str, Evaluation] = {member: Evaluation() for member in target.members}
 
     def evaluate(
@@ -50,13 +52,20 @@ class Family:
             if evaluation := self._evaluations.get(member):
                 evaluation.update(probabilities[:, column], labels, weights)
 
-    def learn_many(self, vectors: NDArray[np.float32], labels: Float64Array, weights: Float64Array) -> None:
+    def learn_many(
+        self,
+        vectors: NDArray[np.float32],
+        labels: Float64Array,
+        weights: Float64Array,
+        served: Served | None = None,
+    ) -> None:
         """Learns row by row.
 
         Args:
             vectors: ``(n, n_features)``, as features; scaling is learned here, too.
             labels: 0 or 1, ``(n,)``.
             weights: ``(n,)``.
+            served: What the members had said; a member that combines the others learns from nothing else.
         """
         scaled = self._scale.learn_many(vectors)
         for member in self._members.values():
@@ -82,11 +91,11 @@ class Family:
     def restore(self, arrays: Arrays, evaluation_arrays: Arrays) -> None:
         """Goes on from where the arrays were taken; a member that they do not know starts new."""
         self._scale.restore(_part(arrays, "scale"))
-        for name, member in self._members.items():
-            if own := _part(arrays, name):
-                member.restore(own)
-        for name, evaluation in self._evaluations.items():
-            if own := _part(evaluation_arrays, name):
+        for member, learner in self._members.items():
+            if own := _part(arrays, member):
+                learner.restore(own)
+        for member, evaluation in self._evaluations.items():
+            if own := _part(evaluation_arrays, member):
                 evaluation.restore(own)
 
 

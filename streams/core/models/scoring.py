@@ -1,7 +1,7 @@
 """The weights that predictions are made with: exported by Learning, applied here to whole batches."""
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +10,12 @@ from streams.contract.arrays import Arrays, unpack_arrays
 from streams.contract.records import Parameters, Reason
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
-from streams.core.models.linear import contributions, linear_logits
 from streams.core.models.logistic import probabilities
-from streams.core.models.perceptron import perceptron_logits
+from streams.core.models.members import KINDS
 from streams.core.models.scaling import Scale
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
-
-_LOGITS: Final[dict[str, Callable[[Float64Array, Arrays], Float64Array]]] = {
-    "linear": linear_logits,
-    "perceptron": perceptron_logits,
-}
 
 
 class _Member(NamedTuple):
@@ -42,6 +36,7 @@ class Scorers:
         self._targets = {target.name: target for target in targets}
         self._schema = schema
         self._members: dict[tuple[str, str], _Member] = {}
+        self._champions = {target.name: target.members[0] for target in targets}
 
     def apply(self, parameters: Parameters) -> bool:
         """Takes a record of the models feed; returns whether it was one for these targets and this schema."""
@@ -51,39 +46,43 @@ class Scorers:
         arrays = unpack_arrays(parameters.arrays)
         scale = Scale(self._schema.scaled, arrays["mean"], arrays["inverse_std"])
         self._members[parameters.learner, parameters.member] = _Member(parameters.version, scale, arrays)
+        if parameters.champion:
+            self._champions[parameters.learner] = parameters.member
         return True
 
     def members(self, target: str) -> list[str]:
-        """Names the columns of :meth:`score`, champion first."""
-        return list(self._targets[target].members)
+        """Names the columns of :meth:`score`: the champion, then the others as they are declared."""
+        champion = self._champions[target]
+        return [champion, *(member for member in self._targets[target].members if member != champion)]
 
     def version(self, target: str) -> int:
         """Returns the version of the champion's weights, 0 for the prior."""
-        champion = self._members.get((target, self._targets[target].members[0]))
+        champion = self._members.get((target, self._champions[target]))
         return champion.version if champion else 0
 
     def score(self, target: str, vectors: Float32Array) -> Float64Array:
         """Returns each member's probability for every row of ``(n, n_features)``, as ``(n, n_members)``."""
-        declared = self._targets[target]
-        scores = np.full((len(vectors), len(declared.members)), declared.prior)
+        names = self.members(target)
+        scores = np.full((len(vectors), len(names)), self._targets[target].prior)
         scaled_by: dict[int, Float64Array] = {}
-        for column, name in enumerate(declared.members):
+        for column, name in enumerate(names):
             if member := self._members.get((target, name)):
                 if member.version not in scaled_by:
                     scaled_by[member.version] = member.scale.apply(vectors)
-                scores[:, column] = probabilities(_LOGITS[name](scaled_by[member.version], member.arrays))
+                scores[:, column] = probabilities(KINDS[name].logits(scaled_by[member.version], member.arrays))
         return scores
 
     def reasons(self, target: str, vectors: Float32Array, k: int = 3) -> list[list[Reason]]:
-        """Names the features that moved the linear member's score most, against a shopper who is average in them.
+        """Names the features that moved the champion's score most, against a shopper who is average in them.
 
         Returns:
-            For each row at most ``k``, strongest first; none where no linear member has sent weights.
+            For each row at most ``k``, strongest first; none where the champion has not sent weights.
         """
-        linear = self._members.get((target, "linear"))
-        if linear is None:
+        champion = self._champions[target]
+        member = self._members.get((target, champion))
+        if member is None:
             return [[] for _ in range(len(vectors))]
-        moved = contributions(linear.scale.apply(vectors), linear.arrays)
+        moved = KINDS[champion].contributions(member.scale.apply(vectors), member.arrays)
         strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :k]
         amounts = np.take_along_axis(moved, strongest, axis=1)
         names = self._schema.names

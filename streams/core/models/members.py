@@ -1,0 +1,70 @@
+"""The kinds of members a family can have, one line each: how one learns, how one is scored, what moved its score."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contract.arrays import Arrays
+from streams.core.features.schema import FeatureSchema
+from streams.core.models.linear import LinearLearner, contributions, linear_logits
+from streams.core.models.perceptron import PerceptronLearner, perceptron_contributions, perceptron_logits
+
+Float64Array = NDArray[np.float64]
+
+
+class MemberLearner(Protocol):
+    """Learns from scaled vectors, row by row: any cut of the same examples into batches gives the same bits."""
+
+    def learn_many(self, scaled: Float64Array, labels: Float64Array, weights: Float64Array) -> None:
+        """Learns from ``(n, n_features)``, labels 0 or 1 and positive weights, ``(n,)``."""
+        ...
+
+    def parameters(self) -> Arrays:
+        """What scoring needs."""
+        ...
+
+    def arrays(self) -> Arrays:
+        """Everything it learns from here on with."""
+        ...
+
+    def restore(self, arrays: Arrays) -> None: ...
+
+
+class Kind(NamedTuple):
+    """One kind of member.
+
+    Attributes:
+        learner: Makes one that has learned nothing, of the schema, the prior it starts from, and a seed.
+        logits: Scores scaled rows, ``(n, n_features)`` to ``(n,)``, from the exported parameters.
+        contributions: What each feature adds to a row's log-odds, ``(n, n_features)``; a row's sum is the difference
+            in log-odds from the zero row, which is a shopper who is average in every number.
+    """
+
+    learner: Callable[[FeatureSchema, float, int], MemberLearner]
+    logits: Callable[[Float64Array, Arrays], Float64Array]
+    contributions: Callable[[Float64Array, Arrays], Float64Array]
+
+
+def _linear(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    return LinearLearner(len(schema.names), prior)
+
+
+def _perceptron(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    return PerceptronLearner(len(schema.names), prior, seed)
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "linear": Kind(_linear, linear_logits, contributions),
+        "perceptron": Kind(_perceptron, perceptron_logits, perceptron_contributions),
+    }
+)
+
+
+def new_member(member: str, target: str, schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    """Makes a member of a target's family; its randomness is its own, whatever other members there are."""
+    return KINDS[member].learner(schema, prior, zlib.crc32(f"{seed}/{target}/{member}".encode()))

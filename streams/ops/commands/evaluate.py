@@ -1,0 +1,98 @@
+"""``headrace evaluate``: what the core's parts are worth, measured on files, without Kafka."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_args
+
+import click
+
+from streams.contract.errors import ConfigurationError
+from streams.ops.commands.base import Group, report_option, write_report
+
+if TYPE_CHECKING:
+    from streams.contract.settings import Member
+
+DATASETS: Final = {
+    "online-shoppers": ("online_shoppers/online_shoppers_intention.csv", "Revenue", ()),
+    "credit-default": ("credit_default_uci/UCI_Credit_Card.csv", "default.payment.next.month", ("ID",)),
+}
+"""Name to its file below the folder of the data sets, its label, and what is not a feature."""
+
+evaluate = Group(
+    "evaluate", example="headrace evaluate models --help", help="Measures the core on files, without Kafka."
+)
+
+
+def data_dir() -> Path:
+    """Returns the folder of the public data sets."""
+    return Path(os.environ.get("HEADRACE_DATA") or "../shared/data")
+
+
+@evaluate.command(
+    example="headrace evaluate models --dataset online-shoppers --seeds 10 --yardstick --report out.json\n"
+    "headrace evaluate models --dataset csv sales.csv --label sold --time at --plot out.png"
+)
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--dataset", type=click.Choice((*DATASETS, "csv")), required=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Orders of the examples.")
+@click.option("--label", metavar="COLUMN", help="What to predict; it has two values.")
+@click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave it out; may be repeated.")
+@click.option("--time", metavar="COLUMN", help="Order the rows by it, instead of at random.")
+@click.option("--members", metavar="NAME,NAME", help="Of the family, champion first.")
+@click.option("--trees", is_flag=True, help="Also Hoeffding adaptive tree and adaptive random forest: slow.")
+@click.option("--yardstick", is_flag=True, help="Also batch gradient boosting on the same split.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png|FILE.html")
+@report_option
+def models(
+    path: Path | None,
+    dataset: str,
+    seeds: int,
+    label: str | None,
+    ignored: tuple[str, ...],
+    time: str | None,
+    members: str | None,
+    trees: bool,
+    yardstick: bool,
+    plot: Path | None,
+    report: Path | None,
+) -> None:
+    """Measures a target's family on a table.
+
+    Each example is predicted before it is learned, by the code that serves the stream. Data sets are looked for in
+    HEADRACE_DATA, ../shared/data without it; `csv` takes any table with a header.
+    """
+    from streams.ops.evaluate.models import MEMBERS, Options, evaluate_table
+    from streams.ops.evaluate.plots import require_matplotlib, write_plot
+    from streams.ops.evaluate.table import read_table
+    from streams.ops.progress import progress
+
+    if plot is not None:
+        if plot.suffix not in {".png", ".html"}:
+            raise click.BadParameter("--plot takes a .png or an .html file.")
+        require_matplotlib()
+    options = Options(_members(members, MEMBERS), seeds, trees, yardstick)
+    if dataset == "csv":
+        if path is None:
+            raise click.UsageError("--dataset csv needs the path of a table.")
+    elif path is not None:
+        raise click.UsageError(f"--dataset {dataset} has a path of its own; --dataset csv takes any.")
+    else:
+        file, own_label, not_features = DATASETS[dataset]
+        path, label, ignored = data_dir() / file, label or own_label, (*ignored, *not_features)
+    table = read_table(path, label, ignored, time)
+    with progress(f"learning {path.name}", "examples", len(table.labels) * seeds) as advance:
+        outcome = evaluate_table(label or "", table, options, advance)
+    if plot is not None:
+        write_plot(plot, f"{path.name}, {label}: one order of {len(table.labels):,} examples", outcome.curves)
+    write_report({"dataset": dataset} | outcome.report, report)
+
+
+def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member, ...]":
+    import msgspec
+
+    from streams.contract.settings import Member
+
+    try:
+        return msgspec.convert(given.split(","), tuple[Member, ...]) if given else default
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"--members: there are {', '.join(get_args(Member))}") from error
