@@ -81,9 +81,12 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
         features: float64, C order, ``(n_items, n_features)``.
         slate: Indices into the shortlist, first slot first, ``(n_slots,)``.
         propensities: Of each slot given the ones before it, ``(n_slots,)``, all else (the kind) given, too.
-        state: The Q agent's discretised session state.
-        kind: The kind that the Q agent chose, -1 where no kind was chosen.
-        kind_probability: Probability of that choice; 1 where no kind was chosen.
+        state: The Q agent's discretised session state, whoever decides.
+        kind: The kind that the Q agent chose; the one after the last where it chose to show nothing, -1 for other
+            policies.
+        kind_probability: Probability of that choice given the state; 1 for other policies.
+        epsilon: The Q agent's.
+        mask: Bit ``k`` where kind ``k`` has a candidate, and the bit after them for showing nothing.
         sampling_rate: Share of decisions that are logged.
     """
 

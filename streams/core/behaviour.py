@@ -20,7 +20,7 @@ from streams.contract.partitioning import partition_of
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, Q_AGENT, USERS_CHANGELOG
 from streams.core.deciding import Decider, PendingDecision
-from streams.core.experiences import Experiences, Step
+from streams.core.experiences import Experiences
 from streams.core.features.schema import WINDOWED, feature_schema
 from streams.core.features.session import Session
 from streams.core.features.vector import feature_vector
@@ -37,6 +37,7 @@ from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
 from streams.core.row import MAX_EVENT_IDS, ROW_SCHEMA, OpenDecision, Transition, UserRow
 from streams.core.tallies import count_exposure, count_funnel
+from streams.core.transitions import pay, settle, show
 
 _WINDOWED: Final = {"view": 0, "search": 1, "add_to_cart": 2, "purchase": 3}
 _SPEND: Final = 4
@@ -154,6 +155,7 @@ class _Batch:
         self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.policies)
         self._predictions: list[PendingPrediction] = []
         self._decisions: list[PendingDecision] = []
+        self._walking: list[UserRow] = []
         self._outputs: list[Output] = []
         self._experiences = Experiences(fold.settings.learners, state.number)
         self._relating = Relating(state.number, fold.settings.kafka.partitions)
@@ -234,7 +236,7 @@ class _Batch:
                 self._experiences.add_rewards(offset, decision)
             else:
                 self._drop(row, decision)
-        ended = row.transition is not None and row.session.last_ms + fold.session_gap_ms <= watermark_ms
+        ended = bool(row.walk) and row.session.last_ms + fold.session_gap_ms <= watermark_ms
         if ended:
             self._end_session(offset, row)
         if labelled or closed or ended:
@@ -247,8 +249,7 @@ class _Batch:
             self._end_session(offset, row)
             row.session = Session(start_ms=event.timestamp_ms)
         fold.labels.observe(row, event)
-        if row.transition is not None:
-            row.transition.reward += fold.settings.decisions.q_rewards.get(kind, 0.0)
+        pay(row.walk, fold.settings.decisions.q_rewards.get(kind, 0.0))
         previous_ms, now_ms = row.last_ms, max(row.last_ms, event.timestamp_ms)
         row.last_ms = now_ms
         self._sum(row, event, now_ms)
@@ -334,13 +335,13 @@ class _Batch:
             usual_log_price=affinities.log_price,
             timestamp_ms=now_ms,
         )
-        pending = PendingDecision(offset, user_id, policy, context, decision)
+        pending = PendingDecision(
+            offset, user_id, policy, context, decision, session_state(row.session, bool(affinities.cart))
+        )
         if policy == Q_AGENT:
-            pending.state = session_state(row.session, bool(affinities.cart))
-            if row.transition is not None:
-                pending.finished = Step(row.transition, pending.state)
-                self._experiences.add_step(offset, pending.finished)
-            pending.transition = row.transition = Transition(now_ms, pending.state)
+            pending.transition = Transition(offset, now_ms, pending.state)
+            row.walk.append(pending.transition)
+            self._walking.append(row)
         self._decisions.append(pending)
         self._undecided.add(key)
         self._partition.count(f"decisions.{policy}")
@@ -366,6 +367,8 @@ class _Batch:
             return
         decision, seen = joined
         self._fold.labels.shown(row, decision.offset, event.timestamp_ms)
+        if step := show(row.walk, offset, decision.offset):
+            self._experiences.add_steps([step])
         self._expose(row, event, impressions=len(seen))
         row.session.impressions += len(seen)
         for slot in seen:
@@ -385,8 +388,7 @@ class _Batch:
         self._fold.labels.clicked(row, decision.offset, event.timestamp_ms)
         self._expose(row, event, clicks=1)
         row.session.clicks += 1
-        if row.transition is not None:
-            row.transition.reward += self._fold.settings.decisions.q_rewards.get("click", 0.0)
+        pay(row.walk, self._fold.settings.decisions.q_rewards.get("click", 0.0))
         self._relating.add(offset, event, event.item_id or "", "click", [])
 
     def _expose(self, row: UserRow, event: Event, impressions: int = 0, clicks: int = 0) -> None:
@@ -407,18 +409,21 @@ class _Batch:
         if self._decisions:
             self._outputs += self._decider.decide(self._decisions)
             self._decisions = []
+        for row in self._walking:
+            self._experiences.add_steps(settle(row.walk))
+        self._walking = []
         self._undecided.clear()
 
     def _end_session(self, offset: int, row: UserRow) -> None:
-        if row.transition is not None:
-            self._experiences.add_step(offset, Step(row.transition))
-            row.transition = None
+        if row.walk:
+            self._experiences.add_walk(offset, row.walk)
+            row.walk = []
 
     def _schedule(self, key: bytes, row: UserRow) -> None:
         """Sets the row's deadline to the earliest of what is open, and sees that it will be woken by then."""
         deadlines = [open_.deadline_ms for moment in row.moments for open_ in moment.predictions if open_.deadline_ms]
         deadlines += [decision.deadline_ms for decision in row.decisions]
-        if row.transition is not None:
+        if row.walk:
             deadlines.append(row.session.last_ms + self._fold.session_gap_ms)
         row.deadline_ms = min(deadlines, default=0)
         scheduled = self._state.scheduled

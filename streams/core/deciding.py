@@ -19,10 +19,10 @@ from streams.contract.records import (
 )
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, DECISIONS, RECOMMENDATIONS
-from streams.core.experiences import Step
 from streams.core.policies.choice import CONTROL, PolicyModels, decide
 from streams.core.policies.decision_id import decision_id
 from streams.core.policies.features import slate_features
+from streams.core.policies.q_agent import action_mask
 from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
@@ -41,8 +41,7 @@ class PendingDecision:
         offset: Of the event that asks for it.
         decision: In the shopper's row; to be given its slate.
         state: The session's, to the Q agent.
-        finished: The Q agent's step that ends with this decision.
-        transition: The one that begins with it.
+        transition: The Q agent's that may begin with this decision.
     """
 
     offset: int
@@ -50,8 +49,7 @@ class PendingDecision:
     policy: str
     context: Context
     decision: OpenDecision
-    state: int = 0
-    finished: Step | None = None
+    state: int
     transition: Transition | None = None
 
 
@@ -99,7 +97,7 @@ class Decider:
         kinds = np.full(features.shape[:2], -1)
         for place, found in enumerate(shortlists):
             kinds[place, : len(found.kinds)] = found.kinds
-        masks = [sum(1 << kind for kind in set(found.kinds)) for found in shortlists]
+        masks = [action_mask(found.kinds) for found in shortlists]
         chosen = decide(
             [each.policy for each in pending],
             features,
@@ -127,10 +125,9 @@ class Decider:
         features: NDArray[np.float64],
         choice: _Choice,
     ) -> list[Output]:
-        if each.finished is not None:
-            each.finished.mask = choice.mask
         if each.transition is not None:
             each.transition.action = choice.kind
+            each.transition.mask = choice.mask
         ids = self._catalogue.ids
         items = [ids[found.items[slot]] for slot in choice.slate]
         versions = self._policies.versions

@@ -1,7 +1,8 @@
 """Experiences of one batch, gathered by learner and sent as columns."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from streams.contract.outputs import Output
 from streams.contract.records import MSGPACK, ExperienceBatch
 from streams.contract.topics import BANDIT, EXPERIENCES, Q_AGENT
 from streams.core.row import Moment, OpenDecision, OpenPrediction, Transition
+from streams.core.transitions import Step, end
 
 TERMINAL: Final = -1
 MAX_EXAMPLES: Final = 1024
@@ -37,15 +39,9 @@ class _Columns:
         self.timestamps_ms.append(timestamp_ms)
 
 
-class Step:
-    """A finished transition of the Q agent, whose ends may still have to be decided within the batch."""
-
-    __slots__ = ("mask", "start", "state")
-
-    def __init__(self, start: Transition, state: int = TERMINAL, mask: int = 0) -> None:
-        self.start = start
-        self.state = state
-        self.mask = mask
+class _EndedWalk(NamedTuple):
+    offset: int
+    walk: list[Transition]
 
 
 class Experiences:
@@ -61,7 +57,7 @@ class Experiences:
         self._learners = learners
         self._partition = partition
         self._columns = {learner: _Columns() for learner in learners}
-        self._steps: list[tuple[int, Step]] = []
+        self._steps: list[Step | _EndedWalk] = []
 
     def add_label(self, offset: int, moment: Moment, prediction: OpenPrediction, weight: float) -> None:
         """Adds a prediction whose label is final."""
@@ -79,9 +75,13 @@ class Experiences:
                 vector = decision.features[slot * width : (slot + 1) * width]
                 columns.add(offset, vector, float(decision.clicked >> slot & 1), 1.0, decision.decided_ms)
 
-    def add_step(self, offset: int, step: Step) -> None:
-        """Adds a finished transition of the Q agent."""
-        self._steps.append((offset, step))
+    def add_steps(self, steps: Iterable[Step]) -> None:
+        """Adds finished transitions of the Q agent."""
+        self._steps += steps
+
+    def add_walk(self, offset: int, walk: list[Transition]) -> None:
+        """Adds what a walk comes to that ended with its session, some of whose decisions may still be made."""
+        self._steps.append(_EndedWalk(offset, walk))
 
     def outputs(self) -> list[Output]:
         """Encodes the examples, at most :data:`MAX_EXAMPLES` a record, each learner's in trigger order."""
@@ -94,11 +94,13 @@ class Experiences:
 
     def _add_steps(self) -> None:
         columns = self._columns[Q_AGENT]
-        for offset, step in self._steps:
-            start = step.start
-            if start.action < 0:
-                continue
-            vector = np.array([start.state, start.action, step.state, step.mask], np.float32).tobytes()
+        steps: list[Step] = []
+        for entry in self._steps:
+            steps += [entry] if isinstance(entry, Step) else end(entry.walk, entry.offset)
+        # A decision to show nothing is known later than what else happened at its event and after it.
+        for offset, start, following in sorted(steps, key=attrgetter("offset")):
+            next_state, next_mask = (TERMINAL, 0) if following is None else (following.state, following.mask)
+            vector = np.array([start.state, start.action, next_state, next_mask], np.float32).tobytes()
             columns.add(offset, vector, start.reward, 1.0, start.decided_ms)
 
     def _batch(self, learner: str, columns: _Columns, begin: int) -> ExperienceBatch:

@@ -8,7 +8,7 @@ from streams.core.features.affinities import Affinities
 from streams.core.features.session import Session
 from streams.core.features.windows import Ring
 
-ROW_SCHEMA: Final = 1
+ROW_SCHEMA: Final = 2
 MAX_EVENT_IDS: Final = 8
 MAX_MOMENTS: Final = 8
 MAX_DECISIONS: Final = 6
@@ -70,18 +70,25 @@ class OpenDecision(msgspec.Struct, array_like=True):
 
 
 class Transition(msgspec.Struct, array_like=True):
-    """A step of the Q agent that waits for the next decision, or for the end of the session.
+    """A decision of the Q agent, as the start of a transition; see :mod:`streams.core.transitions`.
 
     Attributes:
+        offset: Of the event that it answers, in the source partition.
         decided_ms: Event time of the decision.
+        state: The session's.
+        action: The kind that was chosen, or to show nothing; -1 until the decision is made.
+        mask: The actions that could be chosen.
         reward: What happened since.
-        action: The kind that was chosen.
+        shown: Whether its slate was seen.
     """
 
+    offset: int
     decided_ms: int
     state: int
     action: int = -1
+    mask: int = 0
     reward: float = 0.0
+    shown: bool = False
 
 
 class UserRow(msgspec.Struct, array_like=True):
@@ -90,6 +97,7 @@ class UserRow(msgspec.Struct, array_like=True):
     Attributes:
         guard: Highest source offset applied to this row.
         deadline_ms: When the first falls due of: open predictions, open decisions, the session's end; 0 for none.
+        walk: The Q agent's open transition, and the decision that may take effect next.
         exposure: Slots shown to this shopper, and clicks on them; what the policies' intervals are clustered by.
         event_ids: The last few, to drop what a retrying producer sends twice.
     """
@@ -105,5 +113,5 @@ class UserRow(msgspec.Struct, array_like=True):
     event_ids: list[str] = msgspec.field(default_factory=list)
     moments: list[Moment] = msgspec.field(default_factory=list)
     decisions: list[OpenDecision] = msgspec.field(default_factory=list)
-    transition: Transition | None = None
+    walk: list[Transition] = msgspec.field(default_factory=list)
     exposure: list[int] = msgspec.field(default_factory=lambda: [0, 0])

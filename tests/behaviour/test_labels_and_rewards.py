@@ -5,7 +5,6 @@ import pytest
 
 from streams.contract.records import decode_prediction, decode_recommendation
 from streams.contract.topics import DECISIONS, PREDICTIONS, RECOMMENDATIONS
-from streams.core.policies.q_agent import session_state
 from streams.core.row import MAX_DECISIONS, MAX_EVENT_IDS
 from tests.behaviour.shop import Shop
 
@@ -200,51 +199,6 @@ def test_the_control_is_told_to_the_learner_and_others_are_not() -> None:
         assert [vector[-2] for vector in vectors] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-# The Q agent's steps
-
-
-def steps(shop: Shop) -> list[tuple[list[float], float]]:
-    return [(np.frombuffer(example.vector, np.float32).tolist(), example.label) for example in shop.examples("q")]
-
-
-def test_a_step_ends_at_the_next_decision_with_what_happened_in_between() -> None:
-    shop = Shop("q")
-    first = shop.view(0, "i1")
-    shop.impression(1, first.decision_id)
-    shop.click(2, first.decision_id, first.items[0].item_id, 0)
-    shop.send("add_to_cart", 3, item_id="i1")
-    shop.view(4, "i2")
-    row = shop.row()
-    (((state, action, next_state, mask), reward),) = steps(shop)
-    assert reward == 1.0 + 2.0
-    assert state == session_state(type(row.session)(views=1), cart_not_empty=False)
-    assert next_state == session_state(row.session, cart_not_empty=True)
-    assert int(mask) >> int(action) & 1
-
-
-def test_the_end_of_the_session_ends_the_last_step_however_it_is_noticed() -> None:
-    for notice in ("tick", "return"):
-        shop = Shop("q")
-        shop.view(0, "i1")
-        shop.send("purchase", 10, item_id="i1")
-        if notice == "tick":
-            shop.tick(1909)
-            assert steps(shop) == []
-            shop.tick(1910)
-        else:
-            shop.view(1811, "i1")
-        (((_, _, next_state, mask), reward),) = steps(shop)
-        assert (next_state, mask, reward) == (-1, 0, 5.0)
-
-
-def test_a_return_within_the_gap_goes_on_with_the_session() -> None:
-    shop = Shop("q")
-    shop.view(0, "i1")
-    shop.view(1800, "i2")
-    assert shop.row().session.views == 2
-    assert [vector[2] >= 0 for vector, _ in steps(shop)] == [True]
-
-
 # Time, and what comes twice
 
 
@@ -270,8 +224,9 @@ def test_ticks_mature_everything() -> None:
     shop.tick(END_S)
     for user_id in ("anna", "ben", "cleo"):
         row = shop.row(user_id)
-        assert (row.moments, row.decisions, row.transition, row.deadline_ms) == ([], [], None, 0)
-    assert len(shop.examples("q")) == len(shop.examples("purchase")) == 3
+        assert (row.moments, row.decisions, row.walk, row.deadline_ms) == ([], [], [], 0)
+    assert len(shop.examples("purchase")) == 3
+    assert len(shop.examples("q")) == 2
     assert len(shop.examples("click")) == 2
 
 

@@ -72,7 +72,7 @@ def inputs(shop: Shop) -> list[Any]:
             for p in m.predictions
         ],
         [(d.offset, d.decision_id, d.items, d.features) for d in row.decisions[:1]],
-        row.transition and (row.transition.state, row.transition.action),
+        [(transition.state, transition.action, transition.mask) for transition in row.walk],
     ]
 
 

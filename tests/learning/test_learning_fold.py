@@ -47,7 +47,7 @@ def vectors(learner: str, n: int, random: np.random.Generator) -> np.ndarray:
                 random.integers(0, N_STATES, n),
                 random.integers(0, N_ACTIONS, n),
                 random.integers(-1, N_STATES, n),
-                random.integers(0, 1 << N_ACTIONS, n),
+                random.integers(1, 1 << N_ACTIONS, n),
             ]
         )
     if learner == "bandit":

@@ -23,7 +23,7 @@ from streams.contract.records import (
     decode_recommendation,
     decode_relations,
 )
-from streams.contract.settings import Kafka, Settings, Target, Time, Window
+from streams.contract.settings import Decisions, Kafka, Settings, Target, Time, Window
 from streams.contract.topics import (
     CLICKSTREAM,
     DEAD_LETTERS,
@@ -65,6 +65,7 @@ SETTINGS = Settings(
         Target(name="cart", label="add_to_cart", horizon_s=300, sampling_rate=0.7, prior=0.1),
         Target(name="click", label="click", horizon_s=240, sampling_rate=0.7, prior=0.1),
     ),
+    decisions=Decisions(q_epsilon=0.7),
 )
 PUBLISHED = (PREDICTIONS, RECOMMENDATIONS, DECISIONS, DEAD_LETTERS)
 Log = dict[int, list[MemoryRecord]]

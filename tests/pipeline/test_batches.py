@@ -2,6 +2,9 @@
 
 import pytest
 
+from streams.contract.records import decode_logged_decision
+from streams.contract.topics import DECISIONS
+from streams.core.policies.q_agent import NOTHING
 from tests.pipeline.running import (
     examples,
     learned_rows,
@@ -23,6 +26,8 @@ def test_the_log_holds_what_the_laws_are_about() -> None:
         assert sum(count.get(name, 0) for count in counts) > 5, name
     learners = {learner for learner, _ in examples(shopped())}
     assert learners == {"purchase", "cart", "click", "bandit", "q"}
+    decided = [decode_logged_decision(value) for value in shopped().topics.values(DECISIONS)]
+    assert sum(decision.kind == NOTHING for decision in decided) > 5
     assert shopped().policies.versions["bandit"] > 0
     assert shopped().scorers.version("purchase") > 0
 

@@ -13,7 +13,7 @@ from streams.contract.records import Parameters
 from streams.contract.settings import Decisions
 from streams.core.policies.choice import Choices, PolicyModels, decide
 from streams.core.policies.features import FINGERPRINT, N_FEATURES
-from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND
+from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, action_mask
 from streams.core.retrieval.shortlist import KINDS
 
 WIDTH = 20
@@ -50,7 +50,7 @@ def batch(n: int, seed: int) -> dict[str, Any]:
         "n_items": n_items,
         "kinds": kinds,
         "states": random.integers(0, N_STATES, n),
-        "masks": np.array([sum(1 << kind for kind in set(row.tolist()) - {-1}) for row in kinds], np.int64),
+        "masks": np.array([action_mask(set(row.tolist()) - {-1}) for row in kinds], np.int64),
         "uniforms": random.random((n, SETTINGS.slate + 2)),
     }
 
@@ -115,7 +115,8 @@ def test_the_q_agents_kind_fills_the_slate_first() -> None:
     choices = made(asked, learned())
     for slate, kind, kinds in zip(choices.slates, choices.kinds, asked["kinds"], strict=True):
         shown = kinds[slate[slate >= 0]]
-        n_first = min(int((kinds == kind).sum()) if kind >= 0 else 0, len(shown))
+        assert len(shown) == (0 if kind == NOTHING else min(SETTINGS.slate, int((kinds >= 0).sum())))
+        n_first = min(int((kinds == kind).sum()), len(shown))
         assert (shown[:n_first] == kind).all()
         assert (shown[n_first:] != kind).all()
 
@@ -127,7 +128,7 @@ def test_the_q_agent_follows_its_table() -> None:
     choices = made(asked, models, Decisions(q_epsilon=0.0))
     for kind, state, mask in zip(choices.kinds.tolist(), asked["states"], asked["masks"].tolist(), strict=True):
         available = [other for other in range(N_ACTIONS) if mask >> other & 1]
-        assert kind == max(available, key=lambda other: models.table[state, other], default=NO_KIND)
+        assert kind == max(available, key=lambda other: models.table[state, other])
 
 
 def test_what_was_learned_is_exploited_the_more_was_learned() -> None:

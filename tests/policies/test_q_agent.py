@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from streams.core.features.session import Session
-from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, choose_kinds, learn, session_state
+from streams.core.policies.q_agent import (
+    N_ACTIONS,
+    N_STATES,
+    NOTHING,
+    action_mask,
+    choose_kinds,
+    learn,
+    session_state,
+)
 
 
 def test_states_are_numbered_densely_from_zero() -> None:
@@ -21,7 +29,7 @@ def test_states_are_numbered_densely_from_zero() -> None:
 @pytest.mark.parametrize("mask", range(1, 1 << N_ACTIONS))
 def test_kinds_are_chosen_as_often_as_their_probabilities_say(mask: int) -> None:
     n, epsilon = 20_000, 0.3
-    values = np.tile([1.0, 3.0, 3.0, 2.0], (n, 1))
+    values = np.tile([1.0, 3.0, 3.0, 2.0, 2.5], (n, 1))
     explores, picks = np.random.default_rng(mask).random((2, n))
     chosen = choose_kinds(values, np.full(n, mask), epsilon, explores, picks)
     available = [kind for kind in range(N_ACTIONS) if mask >> kind & 1]
@@ -40,10 +48,13 @@ def test_kinds_are_chosen_as_often_as_their_probabilities_say(mask: int) -> None
     assert chosen.probabilities[chosen.kinds == greedy][0] == pytest.approx(1.0 - epsilon + epsilon / len(available))
 
 
-def test_nothing_is_chosen_where_nothing_is_available() -> None:
-    chosen = choose_kinds(np.zeros((2, N_ACTIONS)), np.array([0, 1]), 0.5, np.array([0.1, 0.1]), np.array([0.9, 0.9]))
-    assert chosen.kinds.tolist() == [NO_KIND, 0]
-    assert chosen.probabilities.tolist() == [1.0, 1.0]
+def test_without_candidates_nothing_is_shown_for_sure() -> None:
+    for explore in (0.1, 0.9):
+        chosen = choose_kinds(
+            np.ones((1, N_ACTIONS)), np.array([action_mask([])]), 0.5, np.array([explore]), np.array([0.9])
+        )
+        assert chosen.kinds.tolist() == [NOTHING]
+        assert chosen.probabilities.tolist() == [1.0]
 
 
 def test_values_become_those_of_a_known_decision_process() -> None:
@@ -67,10 +78,10 @@ def test_values_become_those_of_a_known_decision_process() -> None:
 
 
 def test_a_kind_that_is_not_available_next_is_no_reason_for_hope() -> None:
-    table, visits = np.array([[0.0] * N_ACTIONS, [2.0, 9.0, 1.0, 3.0]]), np.zeros((2, N_ACTIONS), np.int64)
+    table, visits = np.array([[0.0] * N_ACTIONS, [2.0, 9.0, 1.0, 3.0, 0.0]]), np.zeros((2, N_ACTIONS), np.int64)
     learn(table, visits, 0, 0, 1.0, 1, 0b1101, 0.5, 0.1)
     assert table[0, 0] == 1.0 + 0.5 * 3.0
-    learn(table, visits, 0, 1, 1.0, 1, 0, 0.5, 0.1)
+    learn(table, visits, 0, 1, 1.0, -1, 0, 0.5, 0.1)
     assert table[0, 1] == 1.0
 
 

@@ -161,7 +161,7 @@ class BanditLearner:
 
 
 class QLearner:
-    """Values kinds of recommendation by session state.
+    """Values kinds of recommendation, and showing nothing, by session state.
 
     Vectors are state, action, next state (-1 at the end) and the bitmask of the actions that are available there.
     """
@@ -181,6 +181,8 @@ class QLearner:
         _refuse_other_than_whole(examples.vectors[:, 1], 0, q_agent.N_ACTIONS, "action")
         _refuse_other_than_whole(examples.vectors[:, 2], -1, q_agent.N_STATES, "next_state")
         _refuse_other_than_whole(examples.vectors[:, 3], 0, 1 << q_agent.N_ACTIONS, "next_mask")
+        if ((examples.vectors[:, 2] >= 0) & (examples.vectors[:, 3] == 0)).any():
+            raise RejectedRecord("malformed", "a next state leaves nothing to choose from")
 
     def learn_many(self, examples: Examples) -> None:
         steps = examples.vectors.astype(np.int64).tolist()

@@ -13,7 +13,7 @@ from streams.contract.settings import Decisions
 from streams.contract.topics import BANDIT, POLICY_LEARNERS, Q_AGENT
 from streams.core.policies import squarecb, uniform
 from streams.core.policies.features import FINGERPRINT, N_FEATURES
-from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, choose_kinds
+from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, choose_kinds
 from streams.core.policies.slates import Slates
 
 Float64Array = NDArray[np.float64]
@@ -59,7 +59,8 @@ class Choices(NamedTuple):
         slates: Places in the shortlist, first slot first, -1 where nothing is left to show, ``(n_decisions, n_slots)``.
         propensities: Of each slot given the slots before it and the kind, NaN where there is none, same shape.
         scores: The policy's estimate of the reward of each, NaN where it has none, same shape.
-        kinds: The kind that the Q agent chose, :data:`NO_KIND` where no kind was chosen, ``(n_decisions,)``.
+        kinds: The kind that the Q agent chose, or to show :data:`NOTHING`; :data:`NO_KIND` where no kind was chosen,
+            ``(n_decisions,)``.
         kind_probabilities: Of that choice, 1 where there was none, ``(n_decisions,)``.
     """
 
@@ -89,7 +90,7 @@ def decide(
         n_items: Length of each shortlist, ``(n_decisions,)``.
         kinds: Kind of each item, ``(n_decisions, n_items)``.
         states: The Q agent's, ``(n_decisions,)``; read where it decides.
-        masks: Bit ``k`` where kind ``k`` has a candidate, ``(n_decisions,)``.
+        masks: The actions that are available to the Q agent, ``(n_decisions,)``.
         uniforms: In [0, 1): one a slot, then two for the kind, ``(n_decisions, n_slots + 2)``.
     """
     n_decisions, n_slots = len(policies), settings.slate
@@ -115,7 +116,8 @@ def decide(
             chosen = choose_kinds(models.table[states[rows]], masks[rows], settings.q_epsilon, explores, picks)
             choices.kinds[rows], choices.kind_probabilities[rows] = chosen
             of_kind = kinds[rows] == chosen.kinds[:, None]
-            _show(choices, rows, squarecb.choose(scores[rows], n_items[rows], gamma, slots, of_kind), scores)
+            n_shown = np.where(chosen.kinds == NOTHING, 0, n_items[rows])
+            _show(choices, rows, squarecb.choose(scores[rows], n_shown, gamma, slots, of_kind), scores)
         else:
             raise BrokenInvariant(f"there is no policy {policy!r}")
     return choices

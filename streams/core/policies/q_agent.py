@@ -1,10 +1,11 @@
-"""The tabular Q agent: which kind of recommendation to make in which state of a session.
+"""The tabular Q agent: which kind of recommendation to make in which state of a session, or none at all.
 
 References:
     Watkins and Dayan (1992), "Q-learning", Machine Learning 8.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from streams.core.features.session import Session
 from streams.core.retrieval.shortlist import KINDS
 
-N_ACTIONS: Final = len(KINDS)
+NOTHING: Final = len(KINDS)
+"""The action after the kinds: to show nothing. It is always available."""
+N_ACTIONS: Final = NOTHING + 1
 NO_KIND: Final = -1
+"""What policies that choose no kind have chosen."""
 _VIEWS: Final = (3, 5, 9)
 _CLICKS: Final = (1, 2)
 N_STATES: Final = (len(_VIEWS) + 1) * 2 * (len(_CLICKS) + 1) * 2
@@ -32,8 +36,17 @@ def session_state(session: Session, cart_not_empty: bool) -> int:
     return state * 2 + (session.purchases > 0)
 
 
+def action_mask(kinds: Iterable[int]) -> int:
+    """Returns the actions that may be chosen as bits: the kinds that have a candidate, and to show nothing.
+
+    >>> action_mask([2, 0, 2]) == 1 << 0 | 1 << 2 | 1 << NOTHING
+    True
+    """
+    return sum(1 << kind for kind in {*kinds, NOTHING})
+
+
 class ChosenKinds(NamedTuple):
-    """Kinds, :data:`NO_KIND` where none has candidates, and the probabilities of these choices, ``(n,)`` each."""
+    """Kinds, or :data:`NOTHING`, and the probabilities of these choices, ``(n,)`` each."""
 
     kinds: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -46,24 +59,22 @@ def choose_kinds(
     explores: NDArray[np.float64],
     picks: NDArray[np.float64],
 ) -> ChosenKinds:
-    """Chooses epsilon-greedily among the kinds that have candidates; the lowest of equally good ones is the greedy one.
+    """Chooses epsilon-greedily among the actions that are available; the lowest of equally good ones is the greedy one.
 
     Args:
         values: Of the state of each decision, ``(n, N_ACTIONS)``.
-        masks: Bit ``k`` where kind ``k`` has candidates, ``(n,)``.
+        masks: See :func:`action_mask`, ``(n,)``.
         explores: Uniforms that say whether to explore, ``(n,)``.
-        picks: Uniforms that pick among the kinds when exploring, ``(n,)``.
+        picks: Uniforms that pick among the actions when exploring, ``(n,)``.
     """
     open_kinds = (masks[:, None] & _BITS) != 0
     n_open = open_kinds.sum(axis=1)
     greedy = np.where(open_kinds, values, -np.inf).argmax(axis=1)
-    # The pick-th open kind, counted from the lowest.
+    # The pick-th open action, counted from the lowest.
     nth = np.minimum((picks * n_open).astype(np.int64), n_open - 1)
     picked = (open_kinds.cumsum(axis=1) > nth[:, None]).argmax(axis=1)
     kinds = np.where(explores < epsilon, picked, greedy)
-    probabilities = epsilon / np.maximum(n_open, 1) + np.where(kinds == greedy, 1.0 - epsilon, 0.0)
-    none = n_open == 0
-    return ChosenKinds(np.where(none, NO_KIND, kinds), np.where(none, 1.0, probabilities))
+    return ChosenKinds(kinds, epsilon / n_open + np.where(kinds == greedy, 1.0 - epsilon, 0.0))
 
 
 def learn(
@@ -77,13 +88,13 @@ def learn(
     gamma: float,
     learning_rate: float,
 ) -> None:
-    """Learns one step in place; a terminal one has ``next_state`` -1, and a kind that was masked is no option.
+    """Learns one step in place; a terminal one has ``next_state`` -1, and an action that was masked is no option.
 
     The step size falls as one over the visits until it reaches ``learning_rate``.
     """
     visits[state, action] += 1
     future = 0.0
-    if next_state >= 0 and next_mask:
+    if next_state >= 0:
         future = float(table[next_state][(next_mask & _BITS) != 0].max())
     step = max(learning_rate, 1.0 / float(visits[state, action]))
     table[state, action] += step * (reward + gamma * future - table[state, action])
