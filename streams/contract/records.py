@@ -125,6 +125,9 @@ class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
         probabilities: float64, ``(n_examples, n_members)``, as served; NaN for a member that did not exist yet.
         weights: float64, ``(n_examples,)``: one over the sampling rate.
         timestamps_ms: int64, ``(n_examples,)``: when the prediction or decision was made.
+        reward_types: What ``rewards`` are of; empty where the labels are no rewards of shown items.
+        rewards: float64, C order, ``(n_examples, n_reward_types)``; a label is their declared weighted sum.
+        decision_ids: Of the decision that showed the item, ``(n_examples,)``; empty where none did.
     """
 
     learner: str
@@ -138,6 +141,9 @@ class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     probabilities: bytes
     weights: bytes
     timestamps_ms: bytes
+    reward_types: list[str] = []
+    rewards: bytes = b""
+    decision_ids: list[str] = []
 
 
 class Relation(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from streams.contract.errors import ConfigurationError
 from streams.contract.events import Kind
+from streams.contract.rewards import Rewards
 from streams.contract.topics import POLICY_LEARNERS, Topic, topics
 
 ENVIRONMENT_PREFIX: Final = "HEADRACE_"
@@ -119,7 +120,7 @@ class Decisions(Section, frozen=True):
     Attributes:
         shares: Policy to its share of the users, by keyed hash; they sum to 1 and ``control`` has one.
         salt: Keys that hash; another salt is another draw of users.
-        click_window_s: A click counts for so long after the impression.
+        rewards: What a shown item can earn.
         impression_window_s: A decision that was not shown for so long is dropped, and is no zero.
         log_rate: Share of the decisions that are logged for evaluation.
         exploration: Scales SquareCB's gamma; a larger value explores less.
@@ -130,7 +131,7 @@ class Decisions(Section, frozen=True):
     shortlist: Annotated[int, Meta(gt=0, le=20)] = 20
     shares: dict[str, Share] = msgspec.field(default_factory=lambda: {"control": 0.2, "bandit": 0.5, "q": 0.3})
     salt: str = "headrace"
-    click_window_s: Positive = 300
+    rewards: Rewards = Rewards()
     impression_window_s: Positive = 600
     log_rate: Share = 1.0
     exploration: Annotated[float, Meta(gt=0.0)] = 20.0
@@ -298,6 +299,10 @@ def _refuse_misfits(settings: Settings) -> None:
     if unknown := set(shares) - {"control", *POLICY_LEARNERS}:
         raise ConfigurationError(
             f"decisions.shares names unknown policies {sorted(unknown)}; known: control, {', '.join(POLICY_LEARNERS)}"
+        )
+    if not any(reward.weight for reward in settings.decisions.rewards.by_type):
+        raise ConfigurationError(
+            "decisions.rewards weigh nothing: give one a weight, so that there is something to learn"
         )
     if settings.decisions.slate > settings.decisions.shortlist:
         raise ConfigurationError("decisions.slate is larger than decisions.shortlist")

@@ -17,6 +17,7 @@ from streams.contract.events import KINDS, Event, decode_event
 from streams.contract.fold import Folded, PartitionRow, RowHeader, SourceRecord
 from streams.contract.outputs import Output
 from streams.contract.partitioning import partition_of
+from streams.contract.rewards import REWARD_TYPES
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, Q_AGENT, USERS_CHANGELOG
 from streams.core.deciding import Decider, PendingDecision
@@ -25,7 +26,7 @@ from streams.core.features.schema import WINDOWED, feature_schema
 from streams.core.features.session import Session
 from streams.core.features.vector import feature_vector
 from streams.core.features.windows import Windows
-from streams.core.feedback import Feedback
+from streams.core.feedback import Feedback, Missed
 from streams.core.labels import Labels
 from streams.core.models.scoring import Scorers
 from streams.core.policies.assignment import assign
@@ -87,7 +88,6 @@ class BehaviourFold:
         self.policies = policies
         self.windows = Windows(settings.windows)
         self.labels = Labels(settings.targets)
-        self.feedback = Feedback(settings.decisions)
         self.lateness_ms = int(settings.time.allowed_lateness_s * 1000)
         self.ahead_ms = int(settings.time.ahead_tolerance_s * 1000)
         self.session_gap_ms = int(settings.time.session_gap_s * 1000)
@@ -151,6 +151,7 @@ class _Batch:
         self._rows = rows
         self._changed: dict[bytes, UserRow] = {}
         self._undecided: set[bytes] = set()
+        self._feedback = Feedback(fold.settings.decisions, state.number)
         self._predictor = Predictor(fold.settings.targets, state.number, fold.scorers)
         self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.policies)
         self._predictions: list[PendingPrediction] = []
@@ -230,12 +231,9 @@ class _Batch:
                 self._partition.count("outdated_vectors")
                 continue
             self._experiences.add_label(offset, moment, prediction, fold.labels.weights[prediction.target])
-        closed = fold.feedback.mature(row, watermark_ms)
+        closed = self._feedback.mature(row, watermark_ms)
         for decision in closed:
-            if decision.shown_ms:
-                self._experiences.add_rewards(offset, decision)
-            else:
-                self._drop(row, decision)
+            self._finish_decision(offset, row, decision)
         ended = bool(row.walk) and row.session.last_ms + fold.session_gap_ms <= watermark_ms
         if ended:
             self._end_session(offset, row)
@@ -249,6 +247,8 @@ class _Batch:
             self._end_session(offset, row)
             row.session = Session(start_ms=event.timestamp_ms)
         fold.labels.observe(row, event)
+        for name in self._feedback.behave(row, event):
+            self._partition.count(name)
         pay(row.walk, fold.settings.decisions.q_rewards.get(kind, 0.0))
         previous_ms, now_ms = row.last_ms, max(row.last_ms, event.timestamp_ms)
         row.last_ms = now_ms
@@ -321,9 +321,10 @@ class _Batch:
         settings = fold.settings.decisions
         user_id = event.user_id or ""
         policy = assign(user_id, settings.shares, settings.salt)
-        decision, displaced = fold.feedback.open(row, offset, now_ms)
+        decision, displaced = self._feedback.open(row, offset, now_ms, policy)
         if displaced is not None:
-            self._displace(offset, row, displaced)
+            self._partition.count("decisions_displaced")
+            self._finish_decision(offset, row, displaced)
         context = Context(
             item_id=event.item_id,
             category=event.category,
@@ -346,30 +347,26 @@ class _Batch:
         self._undecided.add(key)
         self._partition.count(f"decisions.{policy}")
 
-    def _displace(self, offset: int, row: UserRow, decision: OpenDecision) -> None:
-        """Closes the oldest of too many open decisions before its time."""
-        self._partition.count("decisions_displaced")
+    def _finish_decision(self, offset: int, row: UserRow, decision: OpenDecision) -> None:
+        """Hands on what a closed decision has earned; one that was never shown is no zero, and is dropped."""
         if decision.shown_ms:
-            self._experiences.add_rewards(offset, decision)
+            self._experiences.add_rewards(offset, decision, self._feedback.rewards(decision))
         else:
-            self._drop(row, decision)
-
-    def _drop(self, row: UserRow, decision: OpenDecision) -> None:
-        self._partition.count("decisions_unshown")
-        self._fold.labels.drop(row, decision.offset)
+            self._partition.count("decisions_unshown")
+            self._fold.labels.drop(row, decision.offset)
 
     def _show(self, offset: int, key: bytes, row: UserRow, event: Event) -> None:
         """Joins an impression to its decision."""
         self._settle(key)
-        joined = self._fold.feedback.impression(row, event)
-        if joined is None:
-            self._partition.count("unjoinable")
+        joined = self._feedback.impression(row, event)
+        if isinstance(joined, Missed):
+            self._miss(joined, "impressions")
             return
         decision, seen = joined
         self._fold.labels.shown(row, decision.offset, event.timestamp_ms)
         if step := show(row.walk, offset, decision.offset):
             self._experiences.add_steps([step])
-        self._expose(row, event, impressions=len(seen))
+        self._expose(row, decision.policy, impressions=len(seen))
         row.session.impressions += len(seen)
         for slot in seen:
             self._relating.add(offset, event, decision.items[slot], "impression", [])
@@ -377,24 +374,27 @@ class _Batch:
     def _click(self, offset: int, key: bytes, row: UserRow, event: Event) -> None:
         """Joins a click to its decision."""
         self._settle(key)
-        joined = self._fold.feedback.click(row, event)
-        if joined is None:
-            self._partition.count("unjoinable")
+        joined = self._feedback.click(row, event)
+        if isinstance(joined, Missed):
+            self._miss(joined, "rewards.click")
             return
         decision, first = joined
         row.session.last_ms = max(row.session.last_ms, event.timestamp_ms)
         if not first:
             return
         self._fold.labels.clicked(row, decision.offset, event.timestamp_ms)
-        self._expose(row, event, clicks=1)
+        self._expose(row, decision.policy, clicks=1)
+        self._partition.count("rewards.click")
         row.session.clicks += 1
         pay(row.walk, self._fold.settings.decisions.q_rewards.get("click", 0.0))
         self._relating.add(offset, event, event.item_id or "", "click", [])
 
-    def _expose(self, row: UserRow, event: Event, impressions: int = 0, clicks: int = 0) -> None:
-        settings = self._fold.settings.decisions
-        policy = assign(event.user_id or "", settings.shares, settings.salt)
-        count_exposure(self._partition.tallies, policy, row.exposure, impressions, clicks)
+    def _miss(self, why: Missed, what: str) -> None:
+        self._partition.count(f"late_{what}" if why is Missed.LATE else "unjoinable")
+
+    def _expose(self, row: UserRow, policy: str, impressions: int = 0, clicks: int = 0) -> None:
+        exposure = row.exposures.setdefault(policy, [0, 0])
+        count_exposure(self._partition.tallies, policy, exposure, impressions, clicks)
 
     def _settle(self, key: bytes) -> None:
         """Decides at once if feedback may answer a decision of this very batch, as when a crash is made good."""
@@ -457,9 +457,14 @@ def render_user(key: bytes, value: bytes) -> dict[str, Any]:
                 "decision_id": decision.decision_id,
                 "items": decision.items,
                 "shown_ms": decision.shown_ms,
+                "policy": decision.policy,
                 "clicked": decision.clicked,
+                "credits": [
+                    {"slot": credit.slot, "type": REWARD_TYPES[credit.type], "value": credit.value}
+                    for credit in decision.credits
+                ],
             }
             for decision in row.decisions
         ],
-        "exposure": row.exposure,
+        "exposures": row.exposures,
     }

@@ -8,7 +8,9 @@ import numpy as np
 
 from streams.contract.outputs import Output
 from streams.contract.records import MSGPACK, ExperienceBatch
+from streams.contract.rewards import REWARD_TYPES
 from streams.contract.topics import BANDIT, EXPERIENCES, Q_AGENT
+from streams.core.feedback import SlotReward
 from streams.core.row import Moment, OpenDecision, OpenPrediction, Transition
 from streams.core.transitions import Step, end
 
@@ -28,6 +30,8 @@ class _Columns:
         self.predictions: list[OpenPrediction] = []
         self.weights: list[float] = []
         self.timestamps_ms: list[int] = []
+        self.rewards: list[float] = []
+        self.decision_ids: list[str] = []
 
     def add(self, offset: int, vector: bytes | Moment, label: float, weight: float, timestamp_ms: int) -> None:
         index = self.indices[-1] + 1 if self.offsets and self.offsets[-1] == offset else 0
@@ -65,15 +69,15 @@ class Experiences:
         columns.add(offset, moment, prediction.label, weight, moment.opened_ms)
         columns.predictions.append(prediction)
 
-    def add_rewards(self, offset: int, decision: OpenDecision) -> None:
-        """Adds every slot that was seen of a decision whose reward is final."""
+    def add_rewards(self, offset: int, decision: OpenDecision, rewards: Iterable[SlotReward]) -> None:
+        """Adds every slot that was seen of a decision whose rewards are final."""
         columns = self._columns[BANDIT]
-        n_slots = len(decision.items)
-        width = len(decision.features) // max(n_slots, 1)
-        for slot in range(n_slots):
-            if decision.seen >> slot & 1:
-                vector = decision.features[slot * width : (slot + 1) * width]
-                columns.add(offset, vector, float(decision.clicked >> slot & 1), 1.0, decision.decided_ms)
+        width = len(decision.features) // max(len(decision.items), 1)
+        for slot, reward, by_type in rewards:
+            vector = decision.features[slot * width : (slot + 1) * width]
+            columns.add(offset, vector, reward, 1.0, decision.decided_ms)
+            columns.rewards += by_type
+            columns.decision_ids.append(decision.decision_id)
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Adds finished transitions of the Q agent."""
@@ -108,6 +112,7 @@ class Experiences:
         predictions = columns.predictions[part]
         members = predictions[-1].members if predictions else []
         probabilities = [_aligned(prediction, members) for prediction in predictions]
+        n_types = len(REWARD_TYPES) if columns.rewards else 0
         vectors = [vector.vector if isinstance(vector, Moment) else vector for vector in columns.vectors[part]]
         return ExperienceBatch(
             learner=learner,
@@ -121,6 +126,9 @@ class Experiences:
             probabilities=np.array(probabilities, np.float64).tobytes(),
             weights=np.array(columns.weights[part], np.float64).tobytes(),
             timestamps_ms=np.array(columns.timestamps_ms[part], np.int64).tobytes(),
+            reward_types=list(REWARD_TYPES[:n_types]),
+            rewards=np.array(columns.rewards[begin * n_types : (begin + MAX_EXAMPLES) * n_types], np.float64).tobytes(),
+            decision_ids=columns.decision_ids[part],
         )
 
 

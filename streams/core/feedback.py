@@ -1,73 +1,196 @@
-"""Feedback joins its decision in the user's row: impressions, clicks, and a reward that is final in time."""
+"""Feedback joins its decision in the user's row: impressions, clicks, carts, purchases, and rewards final in time.
+
+An impression and a click echo their decision. A cart or a purchase needs no echo: it is credited once, to the decision
+that showed the item last, of those that are open and whose impression is not later.
+"""
+
+from enum import Enum
+from typing import Final, NamedTuple
 
 from streams.contract.events import Event
+from streams.contract.records import event_ref
+from streams.contract.rewards import REWARD_TYPES, Reward
 from streams.contract.settings import Decisions
-from streams.core.row import MAX_DECISIONS, OpenDecision, UserRow
+from streams.contract.topics import CLICKSTREAM
+from streams.core.row import MAX_CLOSED, MAX_DECISIONS, Credit, OpenDecision, UserRow
+
+_CLICK, _CART, _PURCHASE, _MARGIN = range(len(REWARD_TYPES))
+_EARNED_BY: Final = {"add_to_cart": (_CART,), "purchase": (_PURCHASE, _MARGIN)}
+
+
+class Missed(Enum):
+    """Why feedback did not join: its window is over, or it echoes no decision of this shopper or not what was shown."""
+
+    LATE = "late"
+    UNJOINABLE = "unjoinable"
+
+
+class SlotReward(NamedTuple):
+    """What one slot of a slate has earned, finally.
+
+    Attributes:
+        reward: The declared weighted sum.
+        by_type: One for each of :data:`~streams.contract.rewards.REWARD_TYPES`.
+    """
+
+    slot: int
+    reward: float
+    by_type: list[float]
 
 
 class Feedback:
-    """Joins impressions and clicks to one shopper's open decisions, by the decision_id that the shop echoes."""
+    """Joins what one shopper does to their open decisions.
 
-    def __init__(self, settings: Decisions) -> None:
+    Args:
+        partition: Of the clickstream, whose offsets name the decisions.
+    """
+
+    def __init__(self, settings: Decisions, partition: int) -> None:
         self._impression_window_ms = settings.impression_window_s * 1000
-        self._click_window_ms = settings.click_window_s * 1000
+        self._rewards = settings.rewards.by_type
+        self._windows_ms = [reward.window_s * 1000 for reward in self._rewards]
+        self._margin_rate = settings.rewards.margin_rate
+        self._partition = partition
 
-    def open(self, row: UserRow, offset: int, now_ms: int) -> tuple[OpenDecision, OpenDecision | None]:
+    def open(self, row: UserRow, offset: int, now_ms: int, policy: str) -> tuple[OpenDecision, OpenDecision | None]:
         """Opens a decision that is yet to be made.
 
         Returns:
             It, and the oldest one if that had to make room.
         """
-        decision = OpenDecision(offset, now_ms, now_ms + self._impression_window_ms)
+        decision = OpenDecision(offset, now_ms, now_ms + self._impression_window_ms, policy=policy)
         row.decisions.append(decision)
-        return decision, row.decisions.pop(0) if len(row.decisions) > MAX_DECISIONS else None
+        if len(row.decisions) <= MAX_DECISIONS:
+            return decision, None
+        displaced = row.decisions.pop(0)
+        _close(row, [displaced])
+        return decision, displaced
 
-    def impression(self, row: UserRow, event: Event) -> tuple[OpenDecision, list[int]] | None:
+    def impression(self, row: UserRow, event: Event) -> tuple[OpenDecision, list[int]] | Missed:
         """Joins an impression.
 
         Returns:
-            The decision and the slots that are seen for the first time; ``None`` where there is no such decision.
+            The decision and the slots that are seen for the first time.
         """
-        decision = _find(row, event)
-        if decision is None:
-            return None
-        if event.item_id is not None and _slot(decision, event) is None:
-            return None
-        slots = range(len(decision.items)) if event.item_id is None else [_slot(decision, event) or 0]
+        decision = self._find(row, event)
+        if isinstance(decision, Missed):
+            return decision
+        slot = None if event.item_id is None else _slot(decision, event)
+        if event.item_id is not None and slot is None:
+            return Missed.UNJOINABLE
+        if event.timestamp_ms > decision.deadline_ms:
+            return Missed.LATE
+        slots = range(len(decision.items)) if slot is None else (slot,)
         seen = [slot for slot in slots if not decision.seen >> slot & 1]
         for slot in seen:
             decision.seen |= 1 << slot
         if not decision.shown_ms:
             decision.shown_ms = event.timestamp_ms
-            decision.deadline_ms = event.timestamp_ms + self._click_window_ms
+            decision.deadline_ms = event.timestamp_ms + max(self._windows_ms)
         return decision, seen
 
-    def click(self, row: UserRow, event: Event) -> tuple[OpenDecision, bool] | None:
+    def click(self, row: UserRow, event: Event) -> tuple[OpenDecision, bool] | Missed:
         """Joins a click.
 
         Returns:
-            The decision and whether this is the slot's first click; ``None`` where nothing that was shown fits.
+            The decision and whether this is the slot's first click.
         """
-        decision = _find(row, event)
-        slot = None if decision is None else _slot(decision, event)
-        if decision is None or slot is None or not decision.seen >> slot & 1:
-            return None
+        decision = self._find(row, event)
+        if isinstance(decision, Missed):
+            return decision
+        slot = _slot(decision, event)
+        if slot is None or not decision.seen >> slot & 1:
+            return Missed.UNJOINABLE
+        if not self._credit(decision, slot, _CLICK, 1.0, event.timestamp_ms):
+            return Missed.LATE
         first = not decision.clicked >> slot & 1
         decision.clicked |= 1 << slot
         return decision, first
 
+    def behave(self, row: UserRow, event: Event) -> list[str]:
+        """Credits a cart or a purchase to the decision that showed the item last.
+
+        Returns:
+            What is to be counted: types of reward that were earned, or came late.
+        """
+        types = _EARNED_BY.get(event.kind)
+        if types is None:
+            return []
+        at_ms = event.timestamp_ms
+        showed = [
+            (decision.shown_ms, place, slot)
+            for place, decision in enumerate(row.decisions)
+            if decision.shown_ms <= at_ms
+            for slot, item_id in enumerate(decision.items)
+            if item_id == event.item_id and decision.seen >> slot & 1
+        ]
+        if not showed:
+            return []
+        _, place, slot = max(showed)
+        counted = []
+        for type_ in types:
+            value = 1.0
+            if type_ == _MARGIN:
+                if event.price is None:
+                    counted.append("margins_unknown")
+                    continue
+                value = event.price * (event.quantity or 1) * self._margin_rate
+            earned = self._credit(row.decisions[place], slot, type_, value, at_ms)
+            counted.append(f"{'rewards' if earned else 'late_rewards'}.{REWARD_TYPES[type_]}")
+        return counted
+
     def mature(self, row: UserRow, watermark_ms: int) -> list[OpenDecision]:
-        """Takes out the decisions whose window has closed; those that were shown have their reward."""
+        """Takes out the decisions whose last window has closed; those that were shown have their rewards."""
         due = [decision for decision in row.decisions if decision.deadline_ms <= watermark_ms]
         if due:
             row.decisions = [decision for decision in row.decisions if decision.deadline_ms > watermark_ms]
+            _close(row, due)
         return due
 
+    def rewards(self, decision: OpenDecision) -> list[SlotReward]:
+        """Adds up what each slot that was seen has earned."""
+        earned = {slot: [0.0] * len(REWARD_TYPES) for slot in range(len(decision.items)) if decision.seen >> slot & 1}
+        for credit in decision.credits:
+            earned[credit.slot][credit.type] = credit.value
+        weights = [reward.weight for reward in self._rewards]
+        return [
+            SlotReward(slot, sum(weight * value for weight, value in zip(weights, values, strict=True)), values)
+            for slot, values in earned.items()
+        ]
 
-def _find(row: UserRow, event: Event) -> OpenDecision | None:
-    """The decision that an event answers in time: the watermark may leave it in the row for longer than its window."""
-    answered = (decision for decision in row.decisions if decision.decision_id == event.decision_id)
-    return next((decision for decision in answered if event.timestamp_ms <= decision.deadline_ms), None)
+    def _credit(self, decision: OpenDecision, slot: int, type_: int, value: float, at_ms: int) -> bool:
+        """Earns a reward, unless its window is over."""
+        if at_ms > decision.shown_ms + self._windows_ms[type_]:
+            return False
+        for credit in decision.credits:
+            if (credit.slot, credit.type) == (slot, type_):
+                _aggregate(credit, self._rewards[type_], value, at_ms)
+                return True
+        decision.credits.append(Credit(slot, type_, value, at_ms))
+        return True
+
+    def _find(self, row: UserRow, event: Event) -> OpenDecision | Missed:
+        echoed = event.decision_id or ""
+        for decision in row.decisions:
+            if decision.decision_id == echoed:
+                return decision
+        closed = (f"{event_ref(CLICKSTREAM, self._partition, offset)}." for offset in row.closed)
+        return Missed.LATE if echoed.startswith(tuple(closed)) else Missed.UNJOINABLE
+
+
+def _aggregate(credit: Credit, reward: Reward, value: float, at_ms: int) -> None:
+    match reward.aggregation:
+        case "sum":
+            credit.value += value
+        case "earliest" if at_ms < credit.at_ms:
+            credit.value, credit.at_ms = value, at_ms
+        case "last" if at_ms >= credit.at_ms:
+            credit.value, credit.at_ms = value, at_ms
+
+
+def _close(row: UserRow, decisions: list[OpenDecision]) -> None:
+    row.closed += [decision.offset for decision in decisions]
+    del row.closed[:-MAX_CLOSED]
 
 
 def _slot(decision: OpenDecision, event: Event) -> int | None:

@@ -11,7 +11,8 @@ from streams.core.features.windows import Ring
 ROW_SCHEMA: Final = 2
 MAX_EVENT_IDS: Final = 8
 MAX_MOMENTS: Final = 8
-MAX_DECISIONS: Final = 6
+MAX_DECISIONS: Final = 8
+MAX_CLOSED: Final = 8
 
 
 class OpenPrediction(msgspec.Struct, array_like=True):
@@ -43,19 +44,35 @@ class Moment(msgspec.Struct, array_like=True):
     predictions: list[OpenPrediction] = msgspec.field(default_factory=list)
 
 
+class Credit(msgspec.Struct, array_like=True):
+    """A reward that a slot has earned so far.
+
+    Attributes:
+        type: Index into :data:`~streams.contract.rewards.REWARD_TYPES`.
+        at_ms: Event time of what earned it.
+    """
+
+    slot: int
+    type: int
+    value: float
+    at_ms: int
+
+
 class OpenDecision(msgspec.Struct, array_like=True):
-    """A decision that waits to be shown, then for clicks.
+    """A decision that waits to be shown, then for rewards.
 
     Attributes:
         offset: Of the event that it answers, in the source partition.
         decision_id: What feedback must echo.
         decided_ms: Event time of the decision.
         shown_ms: Event time of its impression, 0 before.
-        deadline_ms: When its reward is final; before the impression, when it is dropped.
+        deadline_ms: When its rewards are final; before the impression, when it is dropped.
         items: The slate, ``(n_slots,)``.
         features: float32, ``(n_slots, n_columns)``: the bandit's features, position, and whether the control chose.
         seen: Bit ``k`` where slot ``k`` was shown.
         clicked: Bit ``k`` where it was clicked.
+        policy: Who decided.
+        credits: What was earned, at most one of a slot and type.
     """
 
     offset: int
@@ -67,6 +84,8 @@ class OpenDecision(msgspec.Struct, array_like=True):
     features: bytes = b""
     seen: int = 0
     clicked: int = 0
+    policy: str = ""
+    credits: list[Credit] = msgspec.field(default_factory=list)
 
 
 class Transition(msgspec.Struct, array_like=True):
@@ -98,8 +117,10 @@ class UserRow(msgspec.Struct, array_like=True):
         guard: Highest source offset applied to this row.
         deadline_ms: When the first falls due of: open predictions, open decisions, the session's end; 0 for none.
         walk: The Q agent's open transition, and the decision that may take effect next.
-        exposure: Slots shown to this shopper, and clicks on them; what the policies' intervals are clustered by.
+        exposures: Policy to the slots that it has shown to this shopper, and the clicks on them; what its intervals are
+            clustered by.
         event_ids: The last few, to drop what a retrying producer sends twice.
+        closed: Offsets of the last decisions that were closed, to tell feedback that is late from what never fits.
     """
 
     guard: int = -1
@@ -114,4 +135,5 @@ class UserRow(msgspec.Struct, array_like=True):
     moments: list[Moment] = msgspec.field(default_factory=list)
     decisions: list[OpenDecision] = msgspec.field(default_factory=list)
     walk: list[Transition] = msgspec.field(default_factory=list)
-    exposure: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    exposures: dict[str, list[int]] = msgspec.field(default_factory=dict)
+    closed: list[int] = msgspec.field(default_factory=list)

@@ -14,8 +14,8 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
 
     Returns:
         ``applied``, ``duplicates``, ``late`` (a part of applied), ``dead_letters`` by reason, ``kinds`` of events,
-        ``unjoinable`` feedback, ``decisions``, ``policies`` with clustered 95 % intervals of the click rate, and
-        ``funnel`` by category.
+        ``unjoinable`` feedback, ``decisions``, ``rewards`` earned by type and ``late_rewards`` that were not,
+        ``policies`` with clustered 95 % intervals of the click rate, and ``funnel`` by category.
     """
     counts: dict[str, int] = {}
     tallies: dict[str, list[int]] = {}
@@ -36,6 +36,9 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
         "unjoinable": counts.get("unjoinable", 0),
         "decisions": sum(decisions.values()),
         "decisions_unshown": counts.get("decisions_unshown", 0),
+        "rewards": _with_prefix(counts, "rewards."),
+        "late_rewards": _with_prefix(counts, "late_rewards."),
+        "late_impressions": counts.get("late_impressions", 0),
         "policies": {
             policy: {"decisions": decisions.get(policy, 0), **click_rate(tallies.get(f"policy.{policy}", [0] * 6))}
             for policy in sorted(policies)

@@ -16,7 +16,7 @@ def count_exposure(tallies: Tallies, policy: str, exposure: list[int], impressio
     rate Σc / Σn and its variance clustered by user, without keeping a list of users.
 
     Args:
-        exposure: The user's ``[n, c]`` so far; advanced in place.
+        exposure: The user's ``[n, c]`` under this policy so far; advanced in place.
     """
     sums = tallies.setdefault(f"policy.{policy}", [0] * 6)
     n, c = exposure

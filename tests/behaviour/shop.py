@@ -34,7 +34,7 @@ SETTINGS = Settings(
         Target(name="cart", label="add_to_cart", horizon_s=500, sampling_rate=0.5, prior=0.1),
         Target(name="click", label="click", horizon_s=300, sampling_rate=1.0, prior=0.2),
     ),
-    decisions=Decisions(click_window_s=300, impression_window_s=600),
+    decisions=Decisions(impression_window_s=600),
 )
 """Times of tests are in seconds since ``START_MS``; the watermark is 100 s behind."""
 

@@ -97,9 +97,9 @@ def test_click_rates_are_those_computed_over_the_users() -> None:
     by_policy: dict[str, list[tuple[int, int]]] = defaultdict(list)
     fold = pipeline.behaviour.engine.fold
     for (_, key), value in user_rows(pipeline).items():
-        impressions, clicks = fold.decode_row(value).exposure
-        if impressions:
-            by_policy[assign(key.decode(), settings.shares, settings.salt)].append((impressions, clicks))
+        for policy, (impressions, clicks) in fold.decode_row(value).exposures.items():
+            assert policy == assign(key.decode(), settings.shares, settings.salt)
+            by_policy[policy].append((impressions, clicks))
     policies = summarise(partition_rows(pipeline))["policies"]
     assert set(by_policy) == {"bandit", "control", "q"}
     for policy, users in by_policy.items():

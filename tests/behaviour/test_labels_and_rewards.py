@@ -90,7 +90,7 @@ def test_a_click_counts_only_on_a_slot_that_was_seen() -> None:
     shop.tick(END_S)
     assert shop.count("unjoinable") == 2
     assert shop.labels("bandit") == [1.0]
-    assert shop.row().exposure == [1, 1]
+    assert shop.row().exposures == {"control": [1, 1]}
 
 
 def test_a_slot_is_seen_and_clicked_once() -> None:
@@ -99,7 +99,7 @@ def test_a_slot_is_seen_and_clicked_once() -> None:
     for at_s in (1, 2):
         shop.impression(at_s, decision.decision_id)
         shop.click(at_s + 0.5, decision.decision_id, decision.items[0].item_id, 0)
-    assert shop.row().exposure == [len(decision.items), 1]
+    assert shop.row().exposures == {"control": [len(decision.items), 1]}
     assert shop.row().session.clicks == 1
     shop.tick(END_S)
     assert shop.labels("bandit") == [1.0, 0.0, 0.0, 0.0, 0.0]
@@ -123,8 +123,9 @@ def test_a_click_counts_within_a_window_that_begins_at_the_impression(clicked_af
     shop.tick(END_S)
     assert shop.labels("bandit")[0] == label
     assert shop.labels("click") == [label]
-    assert shop.row().exposure[1] == label
-    assert shop.count("unjoinable") == 1 - label
+    assert shop.row().exposures["control"][1] == label
+    assert shop.count("late_rewards.click") == 1 - label
+    assert shop.count("unjoinable") == 0
 
 
 @pytest.mark.parametrize(("shown_at_s", "examples"), [(600, 5), (600.001, 0), (690, 0)])
@@ -133,7 +134,7 @@ def test_an_impression_counts_within_its_own_window(shown_at_s: float, examples:
     shop.impression(shown_at_s, shop.view(0, "i1").decision_id)
     shop.tick(END_S)
     assert len(shop.examples("bandit")) == examples
-    assert shop.count("decisions_unshown") == (examples == 0)
+    assert shop.count("decisions_unshown") == shop.count("late_impressions") == (examples == 0)
 
 
 def test_a_decision_that_was_never_shown_is_no_zero() -> None:
@@ -163,7 +164,7 @@ def test_feedback_to_anything_but_the_decision_is_unjoinable(wrong: str) -> None
     shop.tick(END_S)
     assert shop.count("unjoinable") == 2
     assert shop.examples("bandit") == []
-    assert shop.row().exposure == [0, 0]
+    assert shop.row().exposures == {}
 
 
 def test_another_shoppers_feedback_is_unjoinable() -> None:
@@ -182,7 +183,7 @@ def test_too_many_open_decisions_close_the_oldest_with_the_reward_it_has() -> No
     assert shop.count("decisions_displaced") == 1
     assert shop.labels("bandit") == [0.0, 0.0, 1.0, 0.0, 0.0]
     shop.click(20, decision.decision_id, decision.items[0].item_id, 0)
-    assert shop.count("unjoinable") == 1
+    assert shop.count("late_rewards.click") == 1
     shop.view(30, "i3")
     assert shop.count("decisions_displaced") == 2
     assert shop.count("decisions_unshown") == 1

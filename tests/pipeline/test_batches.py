@@ -22,7 +22,17 @@ SIZES = (7, 500)
 
 def test_the_log_holds_what_the_laws_are_about() -> None:
     counts = [row.counts for row in partition_rows(shopped())]
-    for name in ("duplicates", "late", "unjoinable", "decisions_unshown", "decisions_displaced", "kinds.click"):
+    for name in (
+        "duplicates",
+        "late",
+        "unjoinable",
+        "decisions_unshown",
+        "decisions_displaced",
+        "kinds.click",
+        "rewards.cart",
+        "rewards.purchase",
+        "late_rewards.click",
+    ):
         assert sum(count.get(name, 0) for count in counts) > 5, name
     learners = {learner for learner, _ in examples(shopped())}
     assert learners == {"purchase", "cart", "click", "bandit", "q"}

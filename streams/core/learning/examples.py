@@ -27,6 +27,8 @@ class Examples(NamedTuple):
     probabilities: Float64Array
     weights: Float64Array
     timestamps_ms: NDArray[np.int64]
+    reward_types: Sequence[str]
+    rewards: Float64Array
 
     @property
     def size(self) -> int:
@@ -51,6 +53,7 @@ class Examples(NamedTuple):
             probabilities=self.probabilities[start:],
             weights=self.weights[start:],
             timestamps_ms=self.timestamps_ms[start:],
+            rewards=self.rewards[start:],
         )
 
 
@@ -78,6 +81,8 @@ def read_examples(value: bytes | None) -> Examples:
         probabilities=_column(batch, "probabilities", np.float64, (size, len(batch.members))),
         weights=_column(batch, "weights", np.float64, (size,)),
         timestamps_ms=_column(batch, "timestamps_ms", np.int64, (size,)),
+        reward_types=batch.reward_types,
+        rewards=_column(batch, "rewards", np.float64, (size, len(batch.reward_types))),
     )
     _refuse_poison(examples)
     return examples
@@ -97,8 +102,8 @@ def _refuse_poison(examples: Examples) -> None:
     steps = np.diff(examples.offsets)
     if np.any((steps < 0) | ((steps == 0) & (np.diff(examples.indices) <= 0))):
         raise RejectedRecord("malformed", "the triggers do not rise")
-    if not np.isfinite(examples.vectors).all() or not np.isfinite(examples.labels).all():
-        raise RejectedRecord("malformed", "a vector or a label is not finite")
+    if not all(np.isfinite(column).all() for column in (examples.vectors, examples.labels, examples.rewards)):
+        raise RejectedRecord("malformed", "a vector, a label or a reward is not finite")
     if not (np.isfinite(examples.weights) & (examples.weights > 0.0)).all():
         raise RejectedRecord("malformed", "a weight is not a positive number")
     given = examples.probabilities[~np.isnan(examples.probabilities)]
