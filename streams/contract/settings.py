@@ -19,7 +19,7 @@ ENVIRONMENT_PREFIX: Final = "HEADRACE_"
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Member = Literal["linear", "perceptron"]
+Member = Literal["linear", "ftrl", "additive", "perceptron", "blend"]
 """The kinds of members a family may have."""
 
 
@@ -309,6 +309,12 @@ def _refuse_misfits(settings: Settings) -> None:
     names = [target.name for target in settings.targets]
     if len({*names, *POLICY_LEARNERS}) != len(names) + len(POLICY_LEARNERS):
         raise ConfigurationError(f"targets need names of their own, other than {', '.join(POLICY_LEARNERS)}: {names}")
+    for target in settings.targets:
+        if set(target.members) <= {"blend"} or len(set(target.members)) != len(target.members):
+            raise ConfigurationError(
+                f"members of target {target.name}: {', '.join(target.members) or 'none'}; "
+                "they need to differ, and blend needs others to combine"
+            )
     if len({window.name for window in settings.windows}) != len(settings.windows):
         raise ConfigurationError("windows need names of their own")
     kafka = settings.kafka

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streams.contract.arrays import pack_arrays, unpack_arrays
 from streams.core.models.evaluation import Evaluation
 from streams.core.models.logistic import probabilities
-from streams.core.models.perceptron import MINI_BATCH, PerceptronLearner, perceptron_logits
+from streams.core.models.perceptron import HIDDEN, MINI_BATCH, Masks, PerceptronLearner, perceptron_logits
 
 N_FEATURES = 7
 PRIOR = 0.1
@@ -34,7 +34,8 @@ def test_gradients_are_those_of_the_cross_entropy() -> None:
     arrays["flat"] = random.normal(size=arrays["flat"].shape) * 0.3
     learner.restore(arrays)
     batch = examples(MINI_BATCH)
-    slopes = {name: slope.copy() for name, slope in learner.gradient(*batch).items()}
+    everybody = Masks(np.ones((MINI_BATCH, HIDDEN[0])), np.ones((MINI_BATCH, HIDDEN[1])))
+    slopes = {name: slope.copy() for name, slope in learner.gradient(*batch, everybody).items()}
     for name, layer in learner._layers.items():
         for place in random.choice(layer.size, min(layer.size, 12), replace=False):
             flat = layer.reshape(-1)
@@ -47,21 +48,38 @@ def test_gradients_are_those_of_the_cross_entropy() -> None:
             assert slopes[name].reshape(-1)[place] == pytest.approx((above - below) / 2e-6, rel=1e-4, abs=1e-8)
 
 
-def test_a_step_is_adams() -> None:
+def test_a_step_is_adams_and_matrices_decay() -> None:
     learner = PerceptronLearner(N_FEATURES, PRIOR, seed=3, dtype=np.float64)
+    matrices = np.concatenate(
+        [np.full(layer.size, name.startswith("weights")) for name, layer in learner._layers.items()]
+    )
     flat = learner.arrays()["flat"].copy()
     first, second = np.zeros_like(flat), np.zeros_like(flat)
     scaled, labels, weights = examples(3 * MINI_BATCH)
     for step in range(1, 4):
         rows = slice((step - 1) * MINI_BATCH, step * MINI_BATCH)
-        learner.gradient(scaled[rows], labels[rows], weights[rows])
+        learner.gradient(scaled[rows], labels[rows], weights[rows], learner.masks())
         gradient = learner._gradient.copy()
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient**2
         corrected = second / (1 - 0.999**step)
-        flat -= 0.001 * (first / (1 - 0.9**step)) / (np.sqrt(corrected) + 1e-8 / np.sqrt(1 - 0.999**step))
+        flat[matrices] *= 1 - 0.003 * 0.01
+        flat -= 0.003 * (first / (1 - 0.9**step)) / (np.sqrt(corrected) + 1e-8 / np.sqrt(1 - 0.999**step))
         learner.learn_many(scaled[rows], labels[rows], weights[rows])
         assert learner.arrays()["flat"] == pytest.approx(flat, abs=1e-12)
+
+
+def test_the_gradient_of_a_dropped_unit_is_zero_and_the_others_make_up_for_it() -> None:
+    learner = PerceptronLearner(N_FEATURES, PRIOR, seed=3, dtype=np.float64)
+    masks = learner.masks()
+    assert set(np.unique(masks.first).round(6)) == {0.0, round(1 / 0.9, 6)}
+    assert masks.first.mean() == pytest.approx(1.0, abs=0.03)
+    masks.first[:, 5] = 0.0
+    learner._layers["weights_3"][:] = 0.1
+    slopes = learner.gradient(*examples(MINI_BATCH), masks)
+    assert (slopes["weights_1"][:, 5] == 0.0).all()
+    assert (slopes["weights_2"][5] == 0.0).all()
+    assert (slopes["weights_1"][:, 4] != 0.0).any()
 
 
 @given(st.lists(st.integers(0, 150), max_size=8))

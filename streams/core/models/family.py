@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from streams.contract.arrays import Arrays
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
+from streams.core.models.blend import BLEND, BlendLearner
 from streams.core.models.evaluation import Evaluation
 from streams.core.models.members import MemberLearner, new_member
 from streams.core.models.scaling import RunningScale
@@ -40,8 +41,11 @@ class Family:
         self.champion: str = target.members[0]
         self._scale = RunningScale(schema.scaled)
         self._members: dict[str, MemberLearner] = {
-            member: new_member(member, target.name, schema, target.prior, seed) for member in target.members
+            member: new_member(member, target.name, schema, target.prior, seed)
+            for member in target.members
+            if member != BLEND
         }
+        self._blend = BlendLearner(tuple(self._members)) if BLEND in target.members else None
         self._evaluations: dict[str, Evaluation] = {member: Evaluation() for member in target.members}
 
     def evaluate(
@@ -66,16 +70,24 @@ class Family:
             labels: 0 or 1, ``(n,)``.
             weights: ``(n,)``.
             served: What the members had said; a member that combines the others learns from nothing else.
+
+        Raises:
+            ValueError: A vector is not finite; nothing was learned.
         """
+        if not np.isfinite(vectors).all():
+            raise ValueError("a vector is not finite: it would spoil every member for good")
         scaled = self._scale.learn_many(vectors)
         for member in self._members.values():
             member.learn_many(scaled, labels, weights)
+        if self._blend is not None and served is not None:
+            self._blend.learn_many(served.members, served.probabilities, labels, weights)
 
     def parameters(self) -> dict[str, Arrays]:
         """What scoring needs of each member, its scale included, so that weights never meet another scale."""
         scale = self._scale.scale()
         scaling = {"mean": scale.mean, "inverse_std": scale.inverse_std}
-        return {name: member.parameters() | scaling for name, member in self._members.items()}
+        parts = {name: member.parameters() | scaling for name, member in self._members.items()}
+        return parts | ({BLEND: self._blend.parameters() | scaling} if self._blend is not None else {})
 
     def quality(self) -> dict[str, dict[str, Any]]:
         """How good each member has been, as plain values."""
@@ -83,7 +95,7 @@ class Family:
 
     def arrays(self) -> Arrays:
         """Everything it learns from here on with, as ``<part>/<array>``."""
-        return _joined({"scale": self._scale.arrays()} | {name: m.arrays() for name, m in self._members.items()})
+        return _joined({"scale": self._scale.arrays()} | {name: part.arrays() for name, part in self._parts.items()})
 
     def evaluation_arrays(self) -> Arrays:
         return _joined({name: evaluation.arrays() for name, evaluation in self._evaluations.items()})
@@ -91,12 +103,16 @@ class Family:
     def restore(self, arrays: Arrays, evaluation_arrays: Arrays) -> None:
         """Goes on from where the arrays were taken; a member that they do not know starts new."""
         self._scale.restore(_part(arrays, "scale"))
-        for member, learner in self._members.items():
+        for member, learner in self._parts.items():
             if own := _part(arrays, member):
                 learner.restore(own)
         for member, evaluation in self._evaluations.items():
             if own := _part(evaluation_arrays, member):
                 evaluation.restore(own)
+
+    @property
+    def _parts(self) -> dict[str, MemberLearner | BlendLearner]:
+        return {**self._members, **({BLEND: self._blend} if self._blend is not None else {})}
 
 
 def qualities(evaluation_arrays: Arrays) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The kinds of members a family can have, one line each: how one learns, how one is scored, what moved its score."""
+"""The kinds of members that learn from vectors, one line each: how it learns, how it scores, what moved its score."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from streams.contract.arrays import Arrays
 from streams.core.features.schema import FeatureSchema
+from streams.core.models.additive import AdditiveLearner, additive_contributions, additive_logits
+from streams.core.models.ftrl import FtrlLearner, ftrl_contributions, ftrl_logits
 from streams.core.models.linear import LinearLearner, contributions, linear_logits
 from streams.core.models.perceptron import PerceptronLearner, perceptron_contributions, perceptron_logits
 
@@ -53,6 +55,14 @@ def _linear(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
     return LinearLearner(len(schema.names), prior)
 
 
+def _ftrl(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    return FtrlLearner(len(schema.names), prior)
+
+
+def _additive(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    return AdditiveLearner(schema, prior)
+
+
 def _perceptron(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
     return PerceptronLearner(len(schema.names), prior, seed)
 
@@ -60,6 +70,8 @@ def _perceptron(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "linear": Kind(_linear, linear_logits, contributions),
+        "ftrl": Kind(_ftrl, ftrl_logits, ftrl_contributions),
+        "additive": Kind(_additive, additive_logits, additive_contributions),
         "perceptron": Kind(_perceptron, perceptron_logits, perceptron_contributions),
     }
 )

@@ -1,6 +1,6 @@
 """A challenger: a plain perceptron with two hidden layers, trained by Adam on mini-batches of consecutive examples."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -11,7 +11,13 @@ from streams.core.models.logistic import log_odds, probabilities
 HIDDEN: Final = (128, 64)
 MINI_BATCH: Final = 32
 
-_LEARNING_RATE: Final = 0.001
+_LEARNING_RATE: Final = 0.003
+_WEIGHT_DECAY: Final = 0.01
+"""Of the three matrices, in each step, times the learning rate."""
+
+_DROPOUT: Final = 0.1
+"""Share of the units of either hidden layer that sit out a mini-batch."""
+
 _DECAY_1: Final = 0.9
 _DECAY_2: Final = 0.999
 _EPSILON: Final = 1e-8
@@ -19,8 +25,15 @@ _EPSILON: Final = 1e-8
 FloatArray = NDArray[Any]
 
 
+class Masks(NamedTuple):
+    """Which hidden units take part for which example, ``(n, n_units)``: 0 or one over the share that does."""
+
+    first: FloatArray
+    second: FloatArray
+
+
 class PerceptronLearner:
-    """ReLU, ReLU, sigmoid; cross-entropy.
+    """ReLU, ReLU, sigmoid; cross-entropy, dropout, decoupled weight decay.
 
     Examples wait until there are :data:`MINI_BATCH` of them. Those that wait are part of the state, so that the weights
     depend on the examples and their order, never on how they came.
@@ -28,12 +41,13 @@ class PerceptronLearner:
     Args:
         n_features: Columns of a vector.
         prior: Probability that the untrained network gives to everything: its last weights start at zero.
-        seed: Of the hidden layers' first weights.
+        seed: Of the hidden layers' first weights, and with the number of the step of who sits it out.
         dtype: float32 in use; float64 lets a test compare gradients with differences.
 
     References:
         He et al. (2015), "Delving deep into rectifiers", section 2.2 (initialisation); Kingma and Ba (2015), "Adam",
-        algorithm 1 with the order of section 2's last paragraph.
+        algorithm 1 with the order of section 2's last paragraph; Srivastava et al. (2014), "Dropout", JMLR 15;
+        Loshchilov and Hutter (2019), "Decoupled weight decay regularization", ICLR, algorithm 2.
     """
 
     def __init__(self, n_features: int, prior: float, seed: int, dtype: DTypeLike = np.float32) -> None:
@@ -53,6 +67,7 @@ class PerceptronLearner:
         self._moment_2 = np.zeros(n_parameters, self._dtype)
         self._gradient = np.zeros(n_parameters, self._dtype)
         self._steps = 0
+        self._seed = seed
         self._layers = self._views(self._flat)
         self._slopes = self._views(self._gradient)
         random = np.random.default_rng(seed)
@@ -61,6 +76,10 @@ class PerceptronLearner:
             self._layers[name][:] = random.standard_normal(shape) * np.sqrt(2.0 / shape[0])
         self._layers["bias_3"][:] = log_odds(prior)
         self._waiting = np.zeros((0, n_features + 2), self._dtype)
+        decayed = self._views(decay := np.ones(n_parameters, self._dtype))
+        for name in ("weights_1", "weights_2", "weights_3"):
+            decayed[name][:] = 1.0 - _LEARNING_RATE * _WEIGHT_DECAY
+        self._decay = decay
 
     def learn_many(
         self, scaled: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
@@ -77,23 +96,30 @@ class PerceptronLearner:
         complete = len(examples) - len(examples) % MINI_BATCH
         for start in range(0, complete, MINI_BATCH):
             batch = examples[start : start + MINI_BATCH]
-            self.gradient(np.ascontiguousarray(batch[:, :-2]), batch[:, -2], batch[:, -1])
+            self.gradient(np.ascontiguousarray(batch[:, :-2]), batch[:, -2], batch[:, -1], self.masks())
             self._step()
         self._waiting = examples[complete:]
 
-    def gradient(self, scaled: FloatArray, labels: FloatArray, weights: FloatArray) -> Arrays:
+    def masks(self) -> Masks:
+        """Draws who takes part in the next step, the same whenever it is asked."""
+        random = np.random.default_rng((self._seed, self._steps))
+        drawn = random.random((MINI_BATCH, sum(HIDDEN)), np.float32) >= _DROPOUT
+        kept = drawn.astype(self._dtype) / np.asarray(1.0 - _DROPOUT, self._dtype)
+        return Masks(kept[:, : HIDDEN[0]], kept[:, HIDDEN[0] :])
+
+    def gradient(self, scaled: FloatArray, labels: FloatArray, weights: FloatArray, masks: Masks) -> Arrays:
         """Computes the slopes of a batch's weighted mean cross-entropy; they are views, valid until the next call."""
         layers, slopes = self._layers, self._slopes
-        hidden_1 = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0)
-        hidden_2 = np.maximum(hidden_1 @ layers["weights_2"] + layers["bias_2"], 0)
+        hidden_1 = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0) * masks.first
+        hidden_2 = np.maximum(hidden_1 @ layers["weights_2"] + layers["bias_2"], 0) * masks.second
         logits = (hidden_2 @ layers["weights_3"] + layers["bias_3"])[:, 0].astype(np.float64)
         errors = ((probabilities(logits) - labels) * weights / len(labels)).astype(self._dtype)[:, None]
         np.matmul(hidden_2.T, errors, out=slopes["weights_3"])
         np.sum(errors, axis=0, out=slopes["bias_3"])
-        errors_2 = (errors * layers["weights_3"][:, 0]) * (hidden_2 > 0)
+        errors_2 = (errors * layers["weights_3"][:, 0]) * (hidden_2 > 0) * masks.second
         np.matmul(hidden_1.T, errors_2, out=slopes["weights_2"])
         np.sum(errors_2, axis=0, out=slopes["bias_2"])
-        errors_1 = (errors_2 @ layers["weights_2"].T) * (hidden_1 > 0)
+        errors_1 = (errors_2 @ layers["weights_2"].T) * (hidden_1 > 0) * masks.first
         np.matmul(scaled.T, errors_1, out=slopes["weights_1"])
         np.sum(errors_1, axis=0, out=slopes["bias_1"])
         return slopes
@@ -112,7 +138,19 @@ class PerceptronLearner:
         change += _EPSILON
         np.divide(self._moment_1, change, out=change)
         change *= rate
+        self._flat *= self._decay
         self._flat -= change
+
+    def predict_one(self, scaled: NDArray[np.float64]) -> float:
+        """Asks the network itself; what is served goes by :func:`perceptron_logits`, from the exported arrays.
+
+        Args:
+            scaled: ``(n_features,)``.
+        """
+        layers = self._layers
+        hidden_1 = np.maximum(scaled.astype(self._dtype) @ layers["weights_1"] + layers["bias_1"], 0)
+        hidden_2 = np.maximum(hidden_1 @ layers["weights_2"] + layers["bias_2"], 0)
+        return float(probabilities((hidden_2 @ layers["weights_3"] + layers["bias_3"]).astype(np.float64))[0])
 
     def parameters(self) -> Arrays:
         """What scoring needs."""
@@ -125,6 +163,7 @@ class PerceptronLearner:
             "moment_1": self._moment_1,
             "moment_2": self._moment_2,
             "steps": np.array([self._steps], np.int64),
+            "seed": np.array([self._seed], np.int64),
             "waiting": self._waiting,
         }
 
@@ -133,6 +172,7 @@ class PerceptronLearner:
         self._moment_1[:] = arrays["moment_1"]
         self._moment_2[:] = arrays["moment_2"]
         self._steps = int(arrays["steps"][0])
+        self._seed = int(arrays["seed"][0])
         self._waiting = arrays["waiting"]
 
     def _views(self, flat: FloatArray) -> Arrays:

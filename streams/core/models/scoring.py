@@ -10,7 +10,8 @@ from streams.contract.arrays import Arrays, unpack_arrays
 from streams.contract.records import Parameters, Reason
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
-from streams.core.models.logistic import probabilities
+from streams.core.models.blend import BLEND, blend_contributions, blend_logits
+from streams.core.models.logistic import log_odds, probabilities
 from streams.core.models.members import KINDS
 from streams.core.models.scaling import Scale
 
@@ -63,13 +64,11 @@ class Scorers:
     def score(self, target: str, vectors: Float32Array) -> Float64Array:
         """Returns each member's probability for every row of ``(n, n_features)``, as ``(n, n_members)``."""
         names = self.members(target)
+        logits = self._logits(target, vectors)
         scores = np.full((len(vectors), len(names)), self._targets[target].prior)
-        scaled_by: dict[int, Float64Array] = {}
         for column, name in enumerate(names):
-            if member := self._members.get((target, name)):
-                if member.version not in scaled_by:
-                    scaled_by[member.version] = member.scale.apply(vectors)
-                scores[:, column] = probabilities(KINDS[name].logits(scaled_by[member.version], member.arrays))
+            if (target, name) in self._members:
+                scores[:, column] = probabilities(logits[name])
         return scores
 
     def reasons(self, target: str, vectors: Float32Array, k: int = 3) -> list[list[Reason]]:
@@ -78,11 +77,9 @@ class Scorers:
         Returns:
             For each row at most ``k``, strongest first; none where the champion has not sent weights.
         """
-        champion = self._champions[target]
-        member = self._members.get((target, champion))
-        if member is None:
+        moved = self._contributions(target, vectors)
+        if moved is None:
             return [[] for _ in range(len(vectors))]
-        moved = KINDS[champion].contributions(member.scale.apply(vectors), member.arrays)
         strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :k]
         amounts = np.take_along_axis(moved, strongest, axis=1)
         names = self._schema.names
@@ -90,3 +87,36 @@ class Scorers:
             [Reason(names[feature], amount) for feature, amount in zip(features, row, strict=True) if amount]
             for features, row in zip(strongest.tolist(), amounts.tolist(), strict=True)
         ]
+
+    def _logits(self, target: str, vectors: Float32Array) -> dict[str, Float64Array]:
+        """Scores the members that have sent weights; those of one version share their scaled vectors."""
+        declared = self._targets[target]
+        logits: dict[str, Float64Array] = {}
+        scaled_by: dict[int, Float64Array] = {}
+        for name in declared.members:
+            member = self._members.get((target, name))
+            if name == BLEND:
+                continue
+            if member is None:
+                logits[name] = np.full(len(vectors), log_odds(declared.prior))
+                continue
+            if member.version not in scaled_by:
+                scaled_by[member.version] = member.scale.apply(vectors)
+            logits[name] = KINDS[name].logits(scaled_by[member.version], member.arrays)
+        if blend := self._members.get((target, BLEND)):
+            logits[BLEND] = blend_logits(logits, blend.arrays)
+        return logits
+
+    def _contributions(self, target: str, vectors: Float32Array) -> Float64Array | None:
+        """What each feature moved the champion's log-odds by, ``(n, n_features)``."""
+        champion = self._champions[target]
+        member = self._members.get((target, champion))
+        if member is None or champion != BLEND:
+            return self._moved(target, champion, vectors)
+        combined = {name: self._moved(target, name, vectors) for name in member.arrays if name in KINDS}
+        known = {name: moved for name, moved in combined.items() if moved is not None}
+        return blend_contributions(known, member.arrays)
+
+    def _moved(self, target: str, name: str, vectors: Float32Array) -> Float64Array | None:
+        member = self._members.get((target, name))
+        return KINDS[name].contributions(member.scale.apply(vectors), member.arrays) if member else None

@@ -1,0 +1,76 @@
+"""Logistic regression by online Newton steps: every weight knows how certain it is, and with which others it goes."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
+
+from streams.contract.arrays import Arrays
+
+Float64Array = NDArray[np.float64]
+
+REVIEW_EVERY: Final = 256
+"""Examples after which the weights become a little less certain again."""
+
+_LEAST_CURVATURE: Final = 1e-6
+_BOUND: Final = 30.0
+
+
+class OnlineNewton:
+    """A Gaussian over the weights, updated by one example at a time as an extended Kalman filter does.
+
+    One pass comes near to what many passes of a batch learner reach, since a step is as long as the examples so far
+    leave room for. Memory is limited by a process noise that never lifts a variance above where it started.
+
+    Args:
+        mean: Where the weights start, ``(n_inputs,)``.
+        variance: How far they may lie from there, ``(n_inputs,)``.
+        memory: Examples, of average curvature, after which the noise has replaced what was known.
+
+    References:
+        Fahrmeir (1992), "Posterior mode estimation by extended Kalman filtering for multivariate dynamic generalized
+        linear models", JASA 87(418); Hazan, Agarwal and Kale (2007), "Logarithmic regret algorithms for online convex
+        optimization", Machine Learning 69, section 3.2, for the online Newton step.
+    """
+
+    def __init__(self, mean: Float64Array, variance: Float64Array, memory: float) -> None:
+        self.mean = mean.copy()
+        self._ceiling = variance.copy()
+        self._noise = REVIEW_EVERY * 10.0 / memory**2
+        # BLAS wants columns; only the lower triangle is kept up to date.
+        self._covariance = np.asfortranarray(np.diag(variance))
+        self._examples = 0
+
+    def learn_many(self, inputs: Float64Array, labels: Float64Array, weights: Float64Array) -> None:
+        """Learns example by example from ``(n, n_inputs)``, C order."""
+        for values, label, weight in zip(inputs, labels.tolist(), weights.tolist(), strict=True):
+            self._learn_one(values, label, weight)
+
+    def _learn_one(self, values: Float64Array, label: float, weight: float) -> None:
+        direction = blas.dsymv(1.0, self._covariance, values, lower=1)
+        score = min(max(float(np.dot(values, self.mean)), -_BOUND), _BOUND)
+        probability = 1.0 / (1.0 + float(np.exp(-score)))
+        curvature = max(probability * (1.0 - probability), _LEAST_CURVATURE)
+        spread = max(float(np.dot(values, direction)), 0.0)
+        gain = 1.0 / (1.0 / (curvature * weight) + spread)
+        self.mean += direction * (gain * (label - probability) / curvature)
+        blas.dsyr(-gain, direction, lower=1, a=self._covariance, overwrite_a=1)
+        self._examples += 1
+        if self._examples % REVIEW_EVERY == 0:
+            variances = self._covariance.diagonal()
+            widened = np.maximum(variances, np.minimum(variances + self._noise, self._ceiling))
+            np.fill_diagonal(self._covariance, widened)
+
+    def arrays(self) -> Arrays:
+        """Everything it learns from here on with."""
+        return {
+            "mean": self.mean,
+            "covariance": self._covariance[np.tril_indices(len(self.mean))],
+            "examples": np.array([self._examples], np.int64),
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        self.mean = arrays["mean"]
+        self._covariance[np.tril_indices(len(self.mean))] = arrays["covariance"]
+        self._examples = int(arrays["examples"][0])
