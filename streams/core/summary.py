@@ -5,6 +5,8 @@ from math import sqrt
 from typing import Any, Final
 
 from streams.contract.fold import PartitionRow
+from streams.core.lift import lifts
+from streams.core.policies.choice import CONTROL
 
 _Z95: Final = 1.959963984540054
 
@@ -15,7 +17,8 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
     Returns:
         ``applied``, ``duplicates``, ``late`` (a part of applied), ``dead_letters`` by reason, ``kinds`` of events,
         ``unjoinable`` feedback, ``decisions``, ``rewards`` earned by type and ``late_rewards`` that were not,
-        ``policies`` with clustered 95 % intervals of the click rate, and ``funnel`` by category.
+        ``policies`` with clustered 95 % intervals of the click rate and their lift over the control, and ``funnel`` by
+        category.
     """
     counts: dict[str, int] = {}
     tallies: dict[str, list[int]] = {}
@@ -25,7 +28,8 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
         for name, sums in row.tallies.items():
             tallies[name] = [a + b for a, b in zip(tallies.get(name, [0] * len(sums)), sums, strict=True)]
     decisions = _with_prefix(counts, "decisions.")
-    policies = {*decisions, *_with_prefix(tallies, "policy.")}
+    exposures = _with_prefix(tallies, "policy.")
+    lift_over_control = lifts(exposures, CONTROL)
     return {
         "applied": counts.get("applied", 0),
         "duplicates": counts.get("duplicates", 0),
@@ -40,8 +44,12 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
         "late_rewards": _with_prefix(counts, "late_rewards."),
         "late_impressions": counts.get("late_impressions", 0),
         "policies": {
-            policy: {"decisions": decisions.get(policy, 0), **click_rate(tallies.get(f"policy.{policy}", [0] * 6))}
-            for policy in sorted(policies)
+            policy: {
+                "decisions": decisions.get(policy, 0),
+                **click_rate(exposures.get(policy, [0] * 6)),
+                **lift_over_control.get(policy, {}),
+            }
+            for policy in sorted({*decisions, *exposures})
         },
         "funnel": {
             category: dict(zip(("views", "carts", "purchases"), sums, strict=True))

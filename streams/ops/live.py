@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -52,7 +53,7 @@ class PlainView:
             f"lag {board.lag():,}",
             f"p50 {latency['p50']:.0f} ms" if latency else "no latency yet",
             *(f"{name} AUC {auc:.3f}" for name, auc in _aucs(board).items() if auc is not None),
-            *(f"{name} CTR {policy['ctr']:.2%}" for name, policy in totals["policies"].items() if policy["ctr"]),
+            *(_rate(name, policy) for name, policy in totals["policies"].items() if policy["ctr"]),
         ]
         self._console.print(Text("  ".join(parts)), soft_wrap=True)
 
@@ -77,20 +78,21 @@ class ScreenView:
 
 
 def policies_table(totals: Mapping[str, Any]) -> Table:
-    """Draws each policy's click rate, with its interval and its lift over the control."""
-    table = Table("policy", *map(_right, ("decisions", "slots shown", "clicks", "click rate", "95 % interval", "lift")))
-    control = totals["policies"].get("control", {}).get("ctr")
+    """Draws each policy's click rate, with its interval, and its lift over the control with bounds for any time."""
+    headers = ("decided", "shown", "clicks", "rate", "95 %", "lift", "at any time")
+    table = Table("policy", *map(_right, headers), box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for name, policy in totals["policies"].items():
         rate, interval = policy["ctr"], policy["ctr_ci95"]
-        lift = f"{rate / control - 1:+.0%}" if rate is not None and control and name != "control" else ""
+        lift, bounds = policy.get("lift"), policy.get("lift_anytime95")
         table.add_row(
             name,
             f"{policy['decisions']:,}",
             f"{policy['impressions']:,}",
             f"{policy['clicks']:,}",
-            "-" if rate is None else f"{rate:.2%}",
-            "-" if interval is None else f"{interval[0]:.2%} to {interval[1]:.2%}",
-            lift,
+            "-" if rate is None else f"{rate:.1%}",
+            "-" if interval is None else f"{interval[0]:.1%}–{interval[1]:.1%}",
+            "" if lift is None else f"{lift:+.0%}",
+            "" if bounds is None else f"{bounds[0]:+.0%} to {bounds[1]:+.0%}",
         )
     return table
 
@@ -141,6 +143,12 @@ def _screen(board: Board, done: int, total: int, elapsed_s: float) -> Renderable
         ),
         title="Headrace",
     )
+
+
+def _rate(name: str, policy: Mapping[str, Any]) -> str:
+    bounds = policy.get("lift_anytime95")
+    lift = f" ({bounds[0]:+.0%} to {bounds[1]:+.0%})" if bounds else ""
+    return f"{name} CTR {policy['ctr']:.2%}{lift}"
 
 
 def _aucs(board: Board) -> dict[str, float | None]:
