@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,13 @@ from streams.agents.relations import add_relations
 from streams.contract.errors import ConfigurationError
 from streams.contract.settings import Settings, load_settings
 from streams.engine.app import BatchApp
+from streams.engine.feeds import FeedReader
 from streams.engine.outputs import ProducerOutputs
+from streams.engine.worker import FoldWorker
+from streams.ops.exposition import WorkerCollector, registry_of
+from streams.ops.health import Health
+from streams.ops.http import HttpServer
+from streams.ops.lookout import Lookout
 from streams.ops.metrics import Reporter
 
 FOLDS: Final = {"behaviour": add_behaviour, "relations": add_relations, "learning": add_learning}
@@ -35,9 +41,23 @@ def build_app(settings: Settings, folds: Sequence[str] = tuple(FOLDS)) -> BatchA
     app = BatchApp(settings, group=".".join([settings.engine.app_id, *(folds if set(folds) != set(FOLDS) else ())]))
     outputs = ProducerOutputs(settings.kafka, settings.engine)
     workers = [FOLDS[name](app, settings, outputs) for name in FOLDS if name in folds]
-    app.background.append(Reporter(settings, {worker.engine.fold.source: worker for worker in workers}))
+    _watch(app, settings, {worker.engine.fold.source: worker for worker in workers})
     app.finalize()
     return app
+
+
+def _watch(app: BatchApp, settings: Settings, workers: Mapping[str, FoldWorker]) -> None:
+    """Adds what tells people how the worker is; it answers before the feeds are read."""
+    watchdog, stalled_s = app.watchdog, settings.http.stalled_s
+    feeds = [service.progress for service in app.background if isinstance(service, FeedReader)]
+    reporter = Reporter(settings, workers)
+    app.background += [Lookout(workers, watchdog.condition, feeds, stalled_s), reporter]
+    if settings.http.enabled:
+        health = Health(lambda: app.is_started, watchdog.condition, stalled_s)
+        numbers = WorkerCollector(
+            workers, watchdog.condition, health, reporter.latencies, lambda: watchdog.recovered_rows
+        )
+        app.background.insert(0, HttpServer(settings.http, settings.engine.data_dir, health, registry_of(numbers)))
 
 
 def __getattr__(name: str) -> Any:

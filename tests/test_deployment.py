@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from streams.contract.settings import Settings, load_settings
+from streams.engine import exits
+from streams.engine.incidents import INCIDENTS
 from streams.ops.cli import headrace
 
 ROOT: Final = Path(__file__).parents[1]
@@ -29,7 +31,11 @@ def test_every_service_waits_for_what_it_needs_and_only_loopback_is_published() 
     services: dict[str, Any] = COMPOSE["services"]
     for service in services.values():
         for name, awaited in service.get("depends_on", {}).items():
-            assert awaited["condition"] != "service_healthy" or "healthcheck" in services[name]
+            assert (
+                awaited["condition"] != "service_healthy"
+                or "healthcheck" in services[name]
+                or "build" in services[name]
+            )
             assert awaited["condition"] != "service_completed_successfully" or "restart" not in services[name]
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         if "build" not in service:
@@ -80,3 +86,32 @@ def test_every_path_in_a_document_exists(document: Path) -> None:
     links = [document.parent / link for link in re.findall(r"\]\(([^)#:]+)", text)]
     paths = [ROOT / path for path in re.findall(r"`((?:streams|producers|docs|deploy|tests)/[\w./-]+)`", text)]
     assert [path for path in links + paths if not path.exists()] == []
+
+
+RUNBOOK: Final = (ROOT / "docs/runbook.md").read_text("utf-8")
+
+
+def test_every_incident_has_its_entry_in_the_runbook_and_no_other_has() -> None:
+    entries = RUNBOOK.partition("## Incidents")[2]
+    assert re.findall(r"^### (.+)$", entries, re.MULTILINE) == [incident.name for incident in INCIDENTS]
+
+
+def test_every_exit_code_of_a_worker_is_in_the_runbook() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", RUNBOOK, re.MULTILINE)}
+    assert {exits.REFUSED, exits.UNREACHABLE, exits.FAILED, exits.STALLED, exits.OVERDUE} <= documented
+
+
+def test_every_command_that_an_incident_advises_exists() -> None:
+    for incident in INCIDENTS:
+        for words in re.findall(r"headrace ((?:[a-z-]+ ?)+)", incident.todo):
+            command: click.Command = headrace
+            for word in words.split():
+                if isinstance(command, click.Group):
+                    command = command.commands[word]
+
+
+def test_the_image_asks_the_worker_how_it_is() -> None:
+    dockerfile = (ROOT / "deploy/Dockerfile").read_text("utf-8")
+    [words] = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", dockerfile, re.MULTILINE)
+    assert json.loads(words)[:2] == ["headrace", "health"]
+    assert "health" in headrace.commands

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytest_plugins = ["pytester"]
 
@@ -71,7 +73,8 @@ def test_the_build_backend_is_the_one_that_the_lock_brings() -> None:
 
 
 def test_every_library_that_the_program_imports_is_declared() -> None:
-    declared = {Requirement(dependency).name for dependency in PYPROJECT["project"]["dependencies"]}
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    declared = {Requirement(each).name for each in chain(PYPROJECT["project"]["dependencies"], *extras)}
     distributions = packages_distributions()
     for source in [*ROOT.glob("streams/**/*.py"), *ROOT.glob("producers/**/*.py")]:
         for node in ast.walk(ast.parse(source.read_bytes())):
@@ -84,7 +87,8 @@ def test_every_library_that_the_program_imports_is_declared() -> None:
                     continue
             libraries = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
             for library in libraries - {"streams", "producers"}:
-                assert declared.intersection(distributions[library]), f"{source}: {library}"
+                found = map(canonicalize_name, distributions[library])
+                assert declared.intersection(found), f"{source}: {library}"
 
 
 # make setup

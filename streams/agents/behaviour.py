@@ -13,7 +13,7 @@ from streams.core.models.scoring import Scorers
 from streams.core.policies.choice import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.app import BatchApp
-from streams.engine.feeds import FeedReader
+from streams.engine.feeds import FeedReader, Refusals
 from streams.engine.outputs import Outputs
 from streams.engine.worker import FoldWorker
 
@@ -25,14 +25,14 @@ def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWo
     catalogue = Catalogue(settings)
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
     policies = PolicyModels()
+    refusals = Refusals(MODELS)
 
     def refresh() -> None:
         catalogue.apply(items.take())
         for parameters in models.take():
-            if parameters.learner in policies.versions:
-                policies.apply(parameters)
-            else:
-                scorers.apply(parameters)
+            taker = policies if parameters.learner in policies.versions else scorers
+            if not taker.apply(parameters):
+                refusals.note(f"{parameters.learner}/{parameters.member}", "its schema or its arrays do not fit")
 
     app.background += [items, models]
     partitions = settings.kafka.partitions

@@ -157,6 +157,32 @@ class Items(Section, frozen=True):
     publish_interval_s: Seconds = 5.0
 
 
+class Http(Section, frozen=True):
+    """What a worker answers over HTTP: whether it is well, and its numbers for Prometheus.
+
+    Attributes:
+        host: Address to listen on; whoever reaches it reads all numbers, without a password.
+        port: 0 takes any that is free, so that several workers share a machine; the file ``http-address`` of the data
+            directory says which.
+        stalled_s: A worker that has something to read and has not moved for so long is not well.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    stalled_s: Seconds = 20.0
+
+
+class Log(Section, frozen=True):
+    """What a worker says on standard error.
+
+    Attributes:
+        form: ``text`` is ``key=value``; one line an incident either way.
+    """
+
+    form: Literal["text", "json"] = "text"
+
+
 DEFAULT_WINDOWS: Final = (
     Window(name="5m", pane_s=60, panes=5),
     Window(name="1h", pane_s=300, panes=12),
@@ -187,6 +213,8 @@ class Settings(Section, frozen=True):
     targets: tuple[Target, ...] = DEFAULT_TARGETS
     decisions: Decisions = Decisions()
     items: Items = Items()
+    http: Http = Http()
+    log: Log = Log()
     seed: Annotated[int, Meta(ge=0)] = 0
     frozen_feeds: bool = False
 

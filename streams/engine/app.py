@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol, cast
 
 import faust
@@ -13,6 +14,7 @@ from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, RELATIONS
 from streams.engine.connection import faust_credentials
 from streams.engine.exits import OVERDUE, REFUSED, UNREACHABLE, end_process
+from streams.engine.incidents import REBALANCE_BEGINS, REBALANCE_ENDS, WORKER_STARTS, WORKER_STOPS, report
 from streams.engine.offsets import Offsets
 from streams.engine.tables import BatchTable
 from streams.engine.transport import BatchTransport, Undecoded
@@ -35,6 +37,7 @@ class BatchApp(faust.App):
     Attributes:
         background: Started in order before the agents, stopped after them.
         watchdog: Ends the process when it stands still; knows the lag.
+        is_started: Whether all that runs in the background has started, the feeds read whole, and nothing is stopping.
     """
 
     def __init__(self, settings: Settings, group: str = "") -> None:
@@ -68,6 +71,9 @@ class BatchApp(faust.App):
         self.background: list[Background] = []
         self.offsets = Offsets(kafka)
         self.watchdog = Watchdog(kafka, group, engine.watchdog_s)
+        self.is_started = False
+        self._rebalance_since_s = monotonic()
+        self._recovered_before = 0
         self._expected_partitions: dict[str, int] = {}
         self.transport = BatchTransport(
             url,
@@ -98,6 +104,7 @@ class BatchApp(faust.App):
 
     async def on_start(self) -> None:
         """Starts what runs in the background; without its feeds, or on a cluster that misfits, nothing may begin."""
+        begun_s = monotonic()
         try:
             self.offsets.refuse_other_counts(self._expected_partitions)
             for service in self.background:
@@ -106,11 +113,21 @@ class BatchApp(faust.App):
             end_process(REFUSED, str(refusal))
         except KafkaException as error:
             end_process(UNREACHABLE, f"no broker answers at {self.settings.kafka.bootstrap_servers}: {error}")
+        self.is_started = True
+        report(
+            WORKER_STARTS,
+            group=self.conf.id,
+            data_dir=self.settings.engine.data_dir,
+            seconds=_since(begun_s),
+        )
         await super().on_start()
         self.watchdog.start()
 
     def on_rebalance_start(self) -> None:
         """Tells the watchdog, which wants to see the rebalance end."""
+        self._rebalance_since_s = monotonic()
+        self._recovered_before = self.watchdog.recovered_rows
+        report(REBALANCE_BEGINS)
         self.watchdog.rebalancing()
         super().on_rebalance_start()
 
@@ -118,6 +135,14 @@ class BatchApp(faust.App):
         """Tells the watchdog what this worker has to read now."""
         super().on_rebalance_end()
         self.watchdog.settled(self.consumer.assignment())
+        rows, seconds = self.watchdog.recovered_rows - self._recovered_before, _since(self._rebalance_since_s)
+        report(
+            REBALANCE_ENDS,
+            partitions=len(self.watchdog.condition().assigned or ()),
+            seconds=seconds,
+            recovered_rows=rows,
+            rows_per_s=round(rows / max(seconds, 0.001)),
+        )
 
     async def on_stop(self) -> None:
         """Stops within a bound: an event that is never acknowledged would make Faust wait for ever."""
@@ -126,6 +151,8 @@ class BatchApp(faust.App):
         )
         deadline.daemon = True
         deadline.start()
+        begun_s = monotonic()
+        self.is_started = False
         self.watchdog.stop()
         try:
             await super().on_stop()
@@ -133,3 +160,8 @@ class BatchApp(faust.App):
                 service.stop()
         finally:
             deadline.cancel()
+        report(WORKER_STOPS, seconds=_since(begun_s))
+
+
+def _since(begun_s: float) -> float:
+    return round(monotonic() - begun_s, 3)

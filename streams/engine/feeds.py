@@ -3,20 +3,56 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from time import monotonic
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+import msgspec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from streams.contract.connection import client_configuration
 from streams.contract.errors import RefusedStart
 from streams.contract.settings import Kafka
 from streams.engine.exits import FAILED, end_process
+from streams.engine.incidents import SNAPSHOT_REFUSED, report
 from streams.engine.offsets import Offsets
 
 ValueT = TypeVar("ValueT")
 
 _POLL_S: Final = 0.2
 _AT_ONCE: Final = 1000
+_CHECK_S: Final = 5.0
+_ANSWER_S: Final = 1.0
+
+
+class FeedProgress(NamedTuple):
+    """How far a feed is read.
+
+    Attributes:
+        values: Read since the start.
+        lag: Offsets not yet read, when the broker was last asked.
+        standing_s: For how long it had neither moved nor been known to be at the end, when the broker was last asked.
+    """
+
+    topic: str
+    values: int
+    lag: int
+    standing_s: float
+
+
+class Refusals:
+    """Reports the records of a feed that cannot be used: each kind once, since as many may come as are published."""
+
+    _MAX_KINDS: Final = 100
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._told: set[str] = set()
+
+    def note(self, what: str, why: str) -> None:
+        """Reports what is refused, unless it was reported before."""
+        if what not in self._told and len(self._told) < self._MAX_KINDS:
+            self._told.add(what)
+            report(SNAPSHOT_REFUSED, topic=self._topic, what=what, why=why)
 
 
 class FeedReader(Generic[ValueT]):
@@ -33,6 +69,13 @@ class FeedReader(Generic[ValueT]):
         self._decode = decode
         self._frozen = frozen
         self._values: deque[ValueT] = deque()
+        self._values_read = 0
+        self._refusals = Refusals(topic)
+        self._next: dict[int, int] = {}
+        self._checked: dict[int, int] = {}
+        self._lag = 0
+        self._fresh_s = monotonic()
+        self._standing_s = 0.0
         self._caught_up = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._read_or_end, name=f"feed-{topic}", daemon=True)
@@ -57,6 +100,10 @@ class FeedReader(Generic[ValueT]):
         values = self._values
         return [values.popleft() for _ in range(len(values))]
 
+    def progress(self) -> FeedProgress:
+        """Tells how far it has come; other threads may ask."""
+        return FeedProgress(self._topic, self._values_read, self._lag, self._standing_s)
+
     def _read_or_end(self) -> None:
         try:
             self._read()
@@ -72,25 +119,57 @@ class FeedReader(Generic[ValueT]):
                 **client_configuration(self._kafka),
                 "group.id": "headrace-feeds",
                 "enable.auto.commit": False,
+                "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
                 "log_level": 2,
             }
         )
+        checked_s = monotonic()
         consumer.assign([TopicPartition(self._topic, number, OFFSET_BEGINNING) for number in range(len(ends))])
         try:
             while not self._stopping.is_set() and not (self._frozen and not missing):
                 if not missing:
                     self._caught_up.set()
                 for message in consumer.consume(_AT_ONCE, _POLL_S):
+                    number, offset = message.partition(), message.offset()
                     if error := message.error():
-                        if error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                        if error.code() == KafkaError._PARTITION_EOF and number is not None and offset is not None:
+                            self._next[number] = offset
+                        elif not error.retriable():
                             raise RefusedStart(error.str())
                         continue
                     if (value := message.value()) is not None:
-                        self._values.append(self._decode(value))
-                    number, offset = message.partition(), message.offset()
-                    if number is not None and offset is not None and offset + 1 >= missing.get(number, offset + 2):
-                        del missing[number]
+                        self._take(value, f"{number}-{offset}")
+                    if number is not None and offset is not None:
+                        self._next[number] = offset + 1
+                        if offset + 1 >= missing.get(number, offset + 2):
+                            del missing[number]
+                if monotonic() - checked_s > _CHECK_S:
+                    self._check(consumer, len(ends))
+                    checked_s = monotonic()
             self._caught_up.set()
         finally:
             consumer.close()
+
+    def _take(self, value: bytes, place: str) -> None:
+        try:
+            self._values.append(self._decode(value))
+            self._values_read += 1
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._refusals.note(place, str(error))
+
+    def _check(self, consumer: Consumer, partitions: int) -> None:
+        """Compares with what the broker has; both count markers of transactions."""
+        try:
+            ends = [
+                consumer.get_watermark_offsets(TopicPartition(self._topic, number), _ANSWER_S)[1]
+                for number in range(partitions)
+            ]
+        except KafkaException:
+            self._standing_s = monotonic() - self._fresh_s
+            return
+        self._lag = sum(max(0, end - self._next.get(number, 0)) for number, end in enumerate(ends))
+        if not self._lag or self._next != self._checked:
+            self._fresh_s = monotonic()
+        self._standing_s = monotonic() - self._fresh_s
+        self._checked = dict(self._next)

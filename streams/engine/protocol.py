@@ -13,6 +13,7 @@ repeats carries the same event_ref, decision digest or trigger, and readers drop
 on must end the process before *acknowledge*: the caller sees to that.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns
@@ -53,12 +54,14 @@ class Progress:
         step_ns: Nanoseconds by step.
         latencies_ms: From the record's timestamp to its outputs' acknowledgement, since the last report.
         stamp: Grows with every acknowledged batch.
+        noted: What wants a person's eye, by its name in the partition's counts: dead letters, skipped offsets.
     """
 
     records: int = 0
     step_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STEPS, 0))
     latencies_ms: list[int] = field(default_factory=list)
     stamp: int = 0
+    noted: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -92,6 +95,11 @@ class BatchEngine(Generic[EventT, RowT]):
     now_ms: Callable[[], int]
     progress: Progress = field(default_factory=Progress)
 
+    def note(self, row: PartitionRow, name: str, by: int = 1) -> None:
+        """Counts what wants a person's eye, too."""
+        row.count(name, by)
+        self.progress.noted[name] += by
+
 
 async def commit_batch(
     engine: BatchEngine[EventT, RowT],
@@ -111,7 +119,7 @@ async def commit_batch(
     if not fresh:
         acknowledge()
         return
-    _count_skipped(partition.state.row, fresh)
+    _count_skipped(engine, partition.state.row, fresh)
 
     events, dead_letters = decode(engine, partition, fresh)
     clock.passed("decode")
@@ -142,7 +150,7 @@ def decode(
         try:
             events.append((record.offset, decode_one(record, partition.number)))
         except RejectedRecord as rejection:
-            partition.state.row.count(f"dead_letters.{rejection.reason}")
+            engine.note(partition.state.row, f"dead_letters.{rejection.reason}")
             dead_letters.append(_dead_letter(engine, partition.number, record, rejection))
     return events, dead_letters
 
@@ -202,7 +210,7 @@ def store(
     partition.committed = encoded[PARTITION_KEY]
 
 
-def _count_skipped(row: PartitionRow, fresh: Sequence[SourceRecord]) -> None:
+def _count_skipped(engine: BatchEngine[Any, Any], row: PartitionRow, fresh: Sequence[SourceRecord]) -> None:
     """Counts the offsets since the guard at which no record came, as ``skipped_offsets``.
 
     They are what retention removed before it was read, at the first start all that it had removed by then; and the
@@ -210,7 +218,7 @@ def _count_skipped(row: PartitionRow, fresh: Sequence[SourceRecord]) -> None:
     not on how it was cut into batches.
     """
     if skipped := fresh[-1].offset - row.guard - len(fresh):
-        row.count("skipped_offsets", skipped)
+        engine.note(row, "skipped_offsets", skipped)
 
 
 class _StepClock:

@@ -31,12 +31,12 @@ class BatchStore(rocksdb.Store):
         coverage: Asks the broker for a changelog partition's offsets; set by the table.
         on_change: Called with a partition whose rows are recovered, or whose database is about to be closed: what is
             known of them in memory is out of date.
-        on_recovered: Called after rows were recovered.
+        on_recovered: Called after rows were recovered, with their number.
     """
 
     coverage: Callable[[int], Coverage]
     on_change: Changed
-    on_recovered: Callable[[], None]
+    on_recovered: Callable[[int], None]
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """Reads many keys at once, ``None`` for those that are not there, in their order."""
@@ -65,7 +65,7 @@ class BatchStore(rocksdb.Store):
             for event in batch:
                 self.on_change(event.message.partition)
                 self._recover(event.message.partition, event.message.value)
-                self.on_recovered()
+                self.on_recovered(len(event.message.value))
         except BaseException:  # noqa: BLE001 - Faust would go on without these rows
             traceback.print_exc(file=sys.__stderr__)
             end_process(FAILED, "a changelog could not be applied")

@@ -7,7 +7,7 @@ to read of which none is acknowledged. A worker beyond the number of partitions 
 import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaException
 from faust.types import TP
@@ -21,6 +21,24 @@ Positions = Callable[[], Mapping[int, int]]
 """Partition to the offset that comes next, of the partitions that have been opened."""
 
 _INTERVAL_S: Final = 2.0
+
+
+class Condition(NamedTuple):
+    """How a worker is, as the watchdog saw it when it last looked.
+
+    Attributes:
+        assigned: Source partitions that it has, once a rebalance has ended; ``None`` before.
+        rebalancing_s: For how long the present rebalance has recovered nothing; ``None`` where there is none.
+        standing_s: For how long each partition has had something to read and has not moved.
+        lag: Of each partition, see :meth:`Watchdog.lag`.
+        silent_s: How long ago the broker last answered.
+    """
+
+    assigned: frozenset[Partition] | None
+    rebalancing_s: float | None
+    standing_s: Mapping[Partition, float]
+    lag: Mapping[Partition, int]
+    silent_s: float
 
 
 class Standstill:
@@ -70,9 +88,21 @@ class Standstill:
                 stuck.append(partition)
         return stuck
 
+    def rebalancing_s(self, now_s: float) -> float | None:
+        """Returns for how long the present rebalance has recovered nothing, ``None`` where there is none."""
+        return None if self._rebalancing_since_s is None else now_s - self._rebalancing_since_s
+
+    def standing_s(self, now_s: float) -> dict[Partition, float]:
+        """Returns for how long each partition has had something to read and has not moved."""
+        return {partition: now_s - since_s for partition, (_, since_s) in self._moved.copy().items()}
+
 
 class Watchdog:
-    """Watches this worker from a thread and a broker connection of its own, which a stalled event loop cannot stop."""
+    """Watches this worker from a thread and a broker connection of its own, which a stalled event loop cannot stop.
+
+    Attributes:
+        recovered_rows: Rows recovered from changelogs since the start, those of standbys included.
+    """
 
     def __init__(self, kafka: Kafka, group: str, patience_s: float) -> None:
         self._kafka = kafka
@@ -81,6 +111,10 @@ class Watchdog:
         self._sources: dict[str, Positions] = {}
         self._assigned: frozenset[Partition] = frozenset()
         self._lag: dict[Partition, int] = {}
+        self._standing_s: dict[Partition, float] = {}
+        self._has_settled = False
+        self.recovered_rows = 0
+        self._answered_s = monotonic()
         self._standstill = Standstill(patience_s, monotonic())
         self._stopped = threading.Event()
 
@@ -90,6 +124,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Starts watching; from now on the first rebalance has to end in time."""
+        self._answered_s = monotonic()
         self._standstill.rebalancing(monotonic())
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
 
@@ -101,14 +136,28 @@ class Watchdog:
         """Takes note that a rebalance began."""
         self._standstill.rebalancing(monotonic())
 
-    def recovered(self) -> None:
+    def recovered(self, rows: int) -> None:
         """Takes note that rows were recovered."""
+        self.recovered_rows += rows
         self._standstill.recovered(monotonic())
 
     def settled(self, assignment: set[TP]) -> None:
         """Takes note that a rebalance ended and which partitions, of any topic, this worker has now."""
         self._assigned = frozenset((tp.topic, tp.partition) for tp in assignment if tp.topic in self._sources)
+        self._standing_s = {}
+        self._has_settled = True
         self._standstill.settled()
+
+    def condition(self) -> Condition:
+        """Tells how the worker is; other threads may ask."""
+        now_s = monotonic()
+        return Condition(
+            self._assigned if self._has_settled else None,
+            self._standstill.rebalancing_s(now_s),
+            self._standing_s,
+            self._lag,
+            now_s - self._answered_s,
+        )
 
     def lag(self) -> dict[Partition, int]:
         """Returns by source topic and partition how many offsets this worker is behind, as of a few seconds ago.
@@ -131,8 +180,10 @@ class Watchdog:
             lag = {partition: max(0, offsets.coverage(*partition).end - positions[partition]) for partition in assigned}
         except KafkaException:
             return  # The broker does not answer: what cannot be read is no standstill of this worker's.
-        self._lag = lag
-        for partition in self._standstill.stuck_partitions(positions, lag, monotonic()):
+        self._lag, self._answered_s = lag, monotonic()
+        stuck = self._standstill.stuck_partitions(positions, lag, self._answered_s)
+        self._standing_s = self._standstill.standing_s(self._answered_s)
+        for partition in stuck:
             self._end_if_readable(offsets, partition, positions[partition])
 
     def _positions(self, offsets: Offsets, assigned: frozenset[Partition]) -> dict[Partition, int]:

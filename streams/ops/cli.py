@@ -26,6 +26,7 @@ from streams.contract.errors import (
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
 from streams.ops.commands.base import Group, report_option, settings_of, write_report
 from streams.ops.commands.evaluate import evaluate
+from streams.ops.commands.health import health
 from streams.ops.commands.kafka import kafka
 
 WRONG_ARGUMENTS: Final = 2
@@ -83,6 +84,7 @@ def headrace(context: click.Context, config: Path | None, bootstrap_servers: str
 
 
 headrace.add_command(evaluate)
+headrace.add_command(health)
 
 
 @headrace.command(example="headrace broker --ready-file /tmp/kafka &\nexport KAFKA_BOOTSTRAP_SERVERS=$(cat /tmp/kafka)")

@@ -26,7 +26,7 @@ from streams.engine.worker import FoldWorker
 _log: Final = logging.getLogger(__name__)
 _JSON: Final = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _PERCENTILES: Final = (50, 95, 99)
-_LATENCY_EDGES_MS: Final = np.concatenate([[0.0], np.geomspace(0.5, 600_000.0, 400)])
+LATENCY_EDGES_MS: Final = np.concatenate([[0.0], np.geomspace(0.5, 600_000.0, 400)])
 
 
 class Reporter:
@@ -60,6 +60,10 @@ class Reporter:
         self._report()
         self._producer.flush(5.0)
 
+    def latencies(self) -> dict[str, NDArray[np.int64]]:
+        """Returns by source how many records since the start had which latency, in the bins of the edges."""
+        return self._latencies.copy()
+
     def _run(self) -> None:
         while not self._stopping.wait(self._interval_s):
             self._report()
@@ -92,7 +96,7 @@ class Reporter:
         progress = worker.engine.progress
         source = worker.engine.fold.source
         latencies, progress.latencies_ms = progress.latencies_ms, []
-        counts, _ = np.histogram(np.maximum(latencies, 0), _LATENCY_EDGES_MS)
+        counts, _ = np.histogram(np.maximum(latencies, 0), LATENCY_EDGES_MS)
         overall = self._latencies[source] = self._latencies.get(source, 0) + counts
         before = self._records.get(source, 0)
         self._records[source] = progress.records
@@ -120,7 +124,7 @@ def percentiles(counts: NDArray[np.int64]) -> dict[str, float] | None:
         return None
     places = np.searchsorted(np.cumsum(counts), [total * percent / 100 for percent in _PERCENTILES])
     return {
-        f"p{percent}": float(_LATENCY_EDGES_MS[place + 1]) for percent, place in zip(_PERCENTILES, places, strict=True)
+        f"p{percent}": float(LATENCY_EDGES_MS[place + 1]) for percent, place in zip(_PERCENTILES, places, strict=True)
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from streams.app import FOLDS, build_app
 from streams.contract.settings import Settings
+from streams.ops.logs import log_configuration
 
 
 def run_worker(settings: Settings, folds: Sequence[str] = tuple(FOLDS), loglevel: str = "warning") -> None:
@@ -13,4 +14,5 @@ def run_worker(settings: Settings, folds: Sequence[str] = tuple(FOLDS), loglevel
         ConfigurationError: There is no such fold.
     """
     app = build_app(settings, folds)
-    app.Worker(loglevel=loglevel, quiet=True).execute_from_commandline()
+    configuration = log_configuration(settings.log.form, loglevel)
+    app.Worker(loglevel=loglevel, logging_config=configuration, quiet=True).execute_from_commandline()

@@ -141,3 +141,30 @@ def test_an_average_shopper_has_no_reasons() -> None:
     average = np.zeros((1, len(SCHEMA.names)), np.float32)
     average[0, np.flatnonzero(SCHEMA.scaled)] = np.expm1(scale.mean)
     assert all(abs(reason.contribution) < 1e-4 for reason in trained().reasons("purchase", average)[0])
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"mean": np.zeros(3)},
+        {"weights": np.zeros(2)},
+        {"weights": np.full(len(SCHEMA.names), np.nan)},
+        {"intercept": np.zeros(0)},
+        {"inverse_std": np.array(["a"])},
+        {"weights": None},
+    ],
+    ids=["short mean", "short weights", "NaN", "no intercept", "text", "no weights"],
+)
+def test_weights_that_cannot_score_are_refused_and_the_last_good_ones_serve(
+    poison: dict[str, np.ndarray | None],
+) -> None:
+    scorers, rows = trained(), vectors(5)
+    before = scorers.score("purchase", rows).tobytes()
+    sent: dict[str, np.ndarray | None] = {**FAMILY.parameters()["linear"], **poison}
+    arrays = pack_arrays({name: array for name, array in sent.items() if array is not None})
+    assert not scorers.apply(Parameters("purchase", "linear", True, 9, SCHEMA.fingerprint, 400, arrays))
+    assert not scorers.apply(
+        Parameters("purchase", "linear", True, 9, SCHEMA.fingerprint, 400, {"mean": ["<f8", [], b""]})
+    )
+    assert scorers.version("purchase") == 4
+    assert scorers.score("purchase", rows).tobytes() == before

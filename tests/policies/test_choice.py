@@ -206,3 +206,23 @@ def test_a_policy_that_does_not_exist_stops_the_worker() -> None:
 
 def test_no_decisions_are_none() -> None:
     assert made(cut(batch(1, 1), slice(0)), learned()).slates.shape == (0, SETTINGS.slate)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        bandit(theta=np.zeros(3)),
+        bandit(theta=np.full(N_FEATURES, np.inf)),
+        q_agent(table=np.zeros((N_STATES, N_ACTIONS - 1))),
+        q_agent(table=np.full((N_STATES, N_ACTIONS), np.nan)),
+        Parameters("bandit", "ridge", True, 9, FINGERPRINT, 9, {}),
+        Parameters("q", "table", True, 9, 0, 9, {"table": ["<f8", [2, 2], b"short"]}),
+    ],
+    ids=["short theta", "infinite theta", "narrow table", "NaN table", "nothing", "cut off"],
+)
+def test_weights_that_no_decision_could_use_are_refused(poison: Parameters) -> None:
+    models, untouched = learned(), learned()
+    assert not models.apply(poison)
+    assert models.versions == untouched.versions
+    assert models.theta.tobytes() == untouched.theta.tobytes()
+    assert models.table.tobytes() == untouched.table.tobytes()

@@ -139,6 +139,7 @@ class Cluster:
     """
 
     def __init__(self, broker: EmbeddedBroker, folder: Path, overrides: Mapping[str, str]) -> None:
+        self.broker = broker
         self.servers = broker.bootstrap_servers
         self.folder = folder
         ours = ("HEADRACE_", "KAFKA_")

@@ -40,12 +40,22 @@ class Scorers:
         self._champions = {target.name: target.members[0] for target in targets}
 
     def apply(self, parameters: Parameters) -> bool:
-        """Takes a record of the models feed; returns whether it was one for these targets and this schema."""
+        """Takes a record of the models feed.
+
+        Returns:
+            Whether it is one for these targets and this schema, and scores; what does not is not used.
+        """
         target = self._targets.get(parameters.learner)
         if target is None or parameters.member not in target.members or parameters.schema != self._schema.fingerprint:
             return False
-        arrays = unpack_arrays(parameters.arrays)
-        scale = Scale(self._schema.scaled, arrays["mean"], arrays["inverse_std"])
+        try:
+            arrays = unpack_arrays(parameters.arrays)
+            scale = Scale(self._schema.scaled, arrays["mean"], arrays["inverse_std"])
+            score = self._trial(target, parameters.member, scale, arrays)
+        except (IndexError, KeyError, TypeError, ValueError):
+            return False
+        if score.shape != (1,) or not np.isfinite(score[0]):
+            return False
         self._members[parameters.learner, parameters.member] = _Member(parameters.version, scale, arrays)
         if parameters.champion:
             self._champions[parameters.learner] = parameters.member
@@ -87,6 +97,13 @@ class Scorers:
             [Reason(names[feature], amount) for feature, amount in zip(features, row, strict=True) if amount]
             for features, row in zip(strongest.tolist(), amounts.tolist(), strict=True)
         ]
+
+    def _trial(self, target: Target, member: str, scale: Scale, arrays: Arrays) -> Float64Array:
+        """Scores a shopper who has done nothing, with parameters of which nothing is known but their names."""
+        scaled = scale.apply(np.zeros((1, len(self._schema.names)), np.float32))
+        if member != BLEND:
+            return KINDS[member].logits(scaled, arrays)
+        return blend_logits({name: np.zeros(1) for name in target.members if name != BLEND}, arrays)
 
     def _logits(self, target: str, vectors: Float32Array) -> dict[str, Float64Array]:
         """Scores the members that have sent weights; those of one version share their scaled vectors."""

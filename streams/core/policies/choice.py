@@ -40,16 +40,24 @@ class PolicyModels:
 
     def apply(self, parameters: Parameters) -> bool:
         """Takes a record of the models feed; returns whether it was a policy's, and learned on what is used here."""
-        arrays = unpack_arrays(parameters.arrays)
-        if parameters.learner == BANDIT and parameters.schema == FINGERPRINT:
+        try:
+            arrays = unpack_arrays(parameters.arrays)
+        except (TypeError, ValueError):
+            return False
+        theta, table = arrays.get("theta"), arrays.get("table")
+        if parameters.learner == BANDIT and parameters.schema == FINGERPRINT and _fits(theta, self.theta):
             self.theta, self.examples = arrays["theta"], parameters.examples
-        elif parameters.learner == Q_AGENT and arrays["table"].shape == self.table.shape:
+        elif parameters.learner == Q_AGENT and _fits(table, self.table):
             self.table = arrays["table"]
         else:
             return False
         # A new dictionary, since decisions keep the one they were made by.
         self.versions = {**self.versions, parameters.learner: parameters.version}
         return True
+
+
+def _fits(sent: NDArray[np.generic] | None, used: Float64Array) -> bool:
+    return sent is not None and sent.shape == used.shape and sent.dtype == used.dtype and bool(np.isfinite(sent).all())
 
 
 class Choices(NamedTuple):

@@ -1,0 +1,93 @@
+"""How a worker's log looks: one line an incident, as ``key=value`` or as JSON, and a bound on what libraries say."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from streams.engine import incidents
+from streams.engine.incidents import key_values
+
+_REPEAT_S: Final = 10.0
+_MAX_KEPT: Final = 1000
+
+
+def log_configuration(form: Literal["text", "json"], level: str) -> dict[str, Any]:
+    """Builds the configuration of :mod:`logging` for a worker's process; all goes to standard error.
+
+    Args:
+        level: Of the libraries, in lower case; incidents are shown from ``info`` on.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"bounded": {"()": Bounded}},
+        "formatters": {"line": {"()": JsonLines if form == "json" else KeyValues}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.__stderr__",
+                "filters": ["bounded"],
+                "formatter": "line",
+            }
+        },
+        "root": {"level": level.upper(), "handlers": ["stderr"]},
+        "loggers": {incidents.__name__: {"level": "INFO"}},
+    }
+
+
+class Bounded(logging.Filter):
+    """Lets a message of a library pass at most once in ten seconds, whatever its arguments; incidents always pass.
+
+    A broker that is down makes aiokafka log each of many attempts. What was held back is counted with the next.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[tuple[str, int, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decides by the record's own time."""
+        if hasattr(record, "incident"):
+            return True
+        key = (record.name, record.levelno, str(record.msg))
+        since_s, held_back = self._passed.get(key, (record.created - _REPEAT_S, 0))
+        if record.created - since_s < _REPEAT_S:
+            self._passed[key] = since_s, held_back + 1
+            return False
+        if len(self._passed) >= _MAX_KEPT:
+            self._passed.clear()
+        self._passed[key] = record.created, 0
+        record.held_back = held_back
+        return True
+
+
+class KeyValues(logging.Formatter):
+    """``time=... level=... incident=... todo="..."``: one line, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return key_values(_fields(self, record))
+
+
+class JsonLines(logging.Formatter):
+    """The same as one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(_fields(self, record), default=str)
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    fields: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": record.levelname.lower()}
+    incident = getattr(record, "incident", None)
+    if incident is not None:
+        fields |= {"incident": incident, **record.__dict__["facts"]}
+        if todo := record.__dict__["todo"]:
+            fields["todo"] = todo
+    else:
+        fields |= {"logger": record.name, "message": record.getMessage()}
+        if held_back := getattr(record, "held_back", 0):
+            fields["held_back"] = held_back
+    if record.exc_info:
+        fields["error"] = formatter.formatException(record.exc_info)
+    return fields
