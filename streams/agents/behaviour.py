@@ -6,7 +6,7 @@ from faust.types import StreamT
 
 from streams.contract.records import decode_item, decode_parameters
 from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, ITEMS, MODELS, USERS_CHANGELOG
+from streams.contract.topics import CLICKSTREAM, EXPERIMENTS, ITEMS, MODELS, USERS_CHANGELOG
 from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
@@ -14,6 +14,7 @@ from streams.core.policies.choice import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.app import BatchApp
 from streams.engine.feeds import FeedReader, Refusals
+from streams.engine.incidents import EXPERIMENT_REFUSED, report
 from streams.engine.outputs import Outputs
 from streams.engine.worker import FoldWorker
 
@@ -21,6 +22,7 @@ from streams.engine.worker import FoldWorker
 def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWorker:
     """Adds the agent and its table to the app; its feeds are read whole before the app starts."""
     items = FeedReader(ITEMS, settings.kafka, decode_item, frozen=settings.frozen_feeds)
+    experiments = FeedReader(EXPERIMENTS, settings.kafka, bytes, frozen=settings.frozen_feeds)
     models = FeedReader(MODELS, settings.kafka, decode_parameters, frozen=settings.frozen_feeds)
     catalogue = Catalogue(settings)
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
@@ -33,8 +35,11 @@ def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWo
             taker = policies if parameters.learner in policies.versions else scorers
             if not taker.apply(parameters):
                 refusals.note(f"{parameters.learner}/{parameters.member}", "its schema or its arrays do not fit")
+        for value in experiments.take():
+            if not fold.experiment.apply(value):
+                report(EXPERIMENT_REFUSED, why=fold.experiment.refused)
 
-    app.background += [items, models]
+    app.background += [items, models, experiments]
     partitions = settings.kafka.partitions
     table = app.rows("users", USERS_CHANGELOG, partitions)
     fold = BehaviourFold(settings, catalogue, scorers, policies)

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from streams.contract.errors import ConfigurationError
 from streams.contract.events import Kind
+from streams.contract.experiment import misfit_of
 from streams.contract.rewards import Rewards
 from streams.contract.topics import POLICY_LEARNERS, Topic, topics
 
@@ -119,6 +120,7 @@ class Decisions(Section, frozen=True):
 
     Attributes:
         shares: Policy to its share of the users, by keyed hash; they sum to 1 and ``control`` has one.
+        shadows: Policies that decide everything besides, and log it, without being shown.
         salt: Keys that hash; another salt is another draw of users.
         rewards: What a shown item can earn.
         impression_window_s: A decision that was not shown for so long is dropped, and is no zero.
@@ -130,6 +132,7 @@ class Decisions(Section, frozen=True):
     slate: Annotated[int, Meta(gt=0, le=20)] = 5
     shortlist: Annotated[int, Meta(gt=0, le=20)] = 20
     shares: dict[str, Share] = msgspec.field(default_factory=lambda: {"control": 0.2, "bandit": 0.5, "q": 0.3})
+    shadows: tuple[str, ...] = ()
     salt: str = "headrace"
     rewards: Rewards = Rewards()
     impression_window_s: Positive = 600
@@ -141,6 +144,11 @@ class Decisions(Section, frozen=True):
     q_rewards: dict[Kind, float] = msgspec.field(
         default_factory=lambda: {"click": 1.0, "add_to_cart": 2.0, "purchase": 5.0}
     )
+
+    @property
+    def policy_names(self) -> tuple[str, ...]:
+        """Who can decide."""
+        return "control", *POLICY_LEARNERS
 
 
 class Items(Section, frozen=True):
@@ -319,15 +327,9 @@ def _nearest(key: str, section: type[msgspec.Struct]) -> str:
 
 
 def _refuse_misfits(settings: Settings) -> None:
-    shares = settings.decisions.shares
-    if abs(sum(shares.values()) - 1.0) > 1e-9:
-        raise ConfigurationError(f"decisions.shares sum to {sum(shares.values()):g}; they must sum to 1")
-    if not shares.get("control"):
-        raise ConfigurationError("decisions.shares has no control; lift cannot be measured without one")
-    if unknown := set(shares) - {"control", *POLICY_LEARNERS}:
-        raise ConfigurationError(
-            f"decisions.shares names unknown policies {sorted(unknown)}; known: control, {', '.join(POLICY_LEARNERS)}"
-        )
+    decisions = settings.decisions
+    if misfit := misfit_of(decisions.shares, decisions.shadows, decisions.policy_names):
+        raise ConfigurationError(f"decisions.{misfit}")
     if not any(reward.weight for reward in settings.decisions.rewards.by_type):
         raise ConfigurationError(
             "decisions.rewards weigh nothing: give one a weight, so that there is something to learn"

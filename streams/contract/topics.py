@@ -11,6 +11,7 @@ EXPERIENCES: Final = "experiences"
 RELATIONS: Final = "relations"
 MODELS: Final = "models"
 ITEMS: Final = "items"
+EXPERIMENTS: Final = "experiments"
 METRICS: Final = "metrics"
 DEAD_LETTERS: Final = "dead-letters"
 USERS_CHANGELOG: Final = "users-changelog"
@@ -50,6 +51,7 @@ def topics(partitions: int, learners: Sequence[str]) -> list[Topic]:
         Topic(RELATIONS, "-", "RelationBatch, MessagePack", partitions, "delete", "behaviour"),
         Topic(MODELS, "learner/member", "Parameters, MessagePack", 1, "compact", "learning"),
         Topic(ITEMS, "item_id", "ItemSummary, MessagePack", partitions, "compact", "relations"),
+        Topic(EXPERIMENTS, "running", "Experiment, JSON", 1, "compact", "headrace experiment set"),
         Topic(METRICS, "source", "one interval's numbers, JSON", 1, "delete", "every worker"),
         Topic(DEAD_LETTERS, "-", "raw bytes, capped; reason and origin in headers", 1, "delete", "every fold"),
         Topic(USERS_CHANGELOG, "user_id", "user row, MessagePack", partitions, "compact", "behaviour"),

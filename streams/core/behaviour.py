@@ -29,8 +29,8 @@ from streams.core.features.windows import Windows
 from streams.core.feedback import Feedback, Missed
 from streams.core.labels import Labels
 from streams.core.models.scoring import Scorers
-from streams.core.policies.assignment import assign
 from streams.core.policies.choice import PolicyModels
+from streams.core.policies.experiment import RunningExperiment
 from streams.core.policies.q_agent import session_state
 from streams.core.predicting import PendingPrediction, Predictor
 from streams.core.relating import Relating
@@ -75,6 +75,9 @@ class BehaviourFold:
         catalogue: The items feed.
         scorers: The targets' weights, from the models feed.
         policies: The policies' weights, from the models feed.
+
+    Attributes:
+        experiment: Who decides for whom, from the experiments feed.
     """
 
     source = CLICKSTREAM
@@ -86,6 +89,7 @@ class BehaviourFold:
         self.catalogue = catalogue
         self.scorers = scorers
         self.policies = policies
+        self.experiment = RunningExperiment(settings.decisions)
         self.windows = Windows(settings.windows)
         self.labels = Labels(settings.targets)
         self.lateness_ms = int(settings.time.allowed_lateness_s * 1000)
@@ -318,9 +322,8 @@ class _Batch:
     def _decide(self, offset: int, key: bytes, row: UserRow, event: Event, now_ms: int) -> None:
         """Opens the decision that this view asks for; its slate is chosen with the rest of the batch."""
         fold, affinities = self._fold, row.affinities
-        settings = fold.settings.decisions
         user_id = event.user_id or ""
-        policy = assign(user_id, settings.shares, settings.salt)
+        policy = fold.experiment.policy_of(user_id)
         decision, displaced = self._feedback.open(row, offset, now_ms, policy)
         if displaced is not None:
             self._partition.count("decisions_displaced")

@@ -133,7 +133,7 @@ class Decider:
         versions = self._policies.versions
         decision = each.decision
         decision.items = items
-        decision.decision_id = decision_id(ref, items, choice.propensities, versions)
+        decision.decision_id = decision_id(ref, each.policy, items, choice.propensities, versions)
         decision.features = _with_position(features[choice.slate], is_control=each.policy == CONTROL).tobytes()
         key = each.user_id.encode()
         recommendation = Recommendation(

@@ -54,6 +54,11 @@ SNAPSHOT_REFUSED: Final = Incident(
     logging.WARNING,
     "targets or windows differ between workers, or were changed: give all workers the same settings",
 )
+EXPERIMENT_REFUSED: Final = Incident(
+    "experiment-refused",
+    logging.WARNING,
+    "the shares before it stay in force: set others with `headrace experiment set`, which checks them",
+)
 FEED_STALLED: Final = Incident(
     "feed-stalled", logging.WARNING, "decisions go on with older items and models: see that the feed's leader is up"
 )
@@ -72,6 +77,7 @@ INCIDENTS: Final = (
     STANDING_STILL,
     MOVING_AGAIN,
     SNAPSHOT_REFUSED,
+    EXPERIMENT_REFUSED,
     FEED_STALLED,
     FEED_CAUGHT_UP,
 )

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from time import monotonic, time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from streams.contract.connection import client_configuration
 from streams.contract.fold import decode_partition_row
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, METRICS
+from streams.core.behaviour import BehaviourFold
 from streams.core.summary import summarise
 from streams.engine.offsets import Offsets
 from streams.engine.protocol import OpenPartition
@@ -89,6 +90,7 @@ class Reporter:
             "timestamp_ms": int(time() * 1000),
             "interval_s": interval_s,
             **summarise(rows),
+            **({} if behaviour is None else {"experiment": _experiment(behaviour)}),
             "folds": {source: self._fold(worker, interval_s) for source, worker in self._workers.items()},
         }
 
@@ -126,6 +128,12 @@ def percentiles(counts: NDArray[np.int64]) -> dict[str, float] | None:
     return {
         f"p{percent}": float(LATENCY_EDGES_MS[place + 1]) for percent, place in zip(_PERCENTILES, places, strict=True)
     }
+
+
+def _experiment(behaviour: FoldWorker) -> dict[str, Any]:
+    """What is in force, and why the latest record of the feed is not, where that was refused."""
+    running = cast(BehaviourFold, behaviour.engine.fold).experiment
+    return {**msgspec.to_builtins(running.current), "refused": running.refused}
 
 
 def _opened(worker: FoldWorker) -> list[OpenPartition[Any, Any]]:

@@ -72,6 +72,18 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         ("[decisions]\nshares = {control = 0.5, bandit = 0.4}", "sum to 0.9"),
         ("[decisions]\nshares = {bandit = 1.0}", "no control"),
         ("[decisions]\nshares = {control = 0.5, greedy = 0.5}", "greedy"),
+        ("[decisions]\nshadows = ['greedy']", "decisions.shadows"),
+        (
+            "[decisions.rewards.click]\nwindow_s = 3\naggregation = 'first'\nweight = 1",
+            "decisions.rewards.click.aggregation",
+        ),
+        ("[decisions.rewards.click]\nwindow_s = 3\nweight = 1", "decisions.rewards.click"),
+        ("[decisions.rewards.click]\nwindow = 3", "unknown key decisions.rewards.click.window; did you mean window_s?"),
+        ("[decisions.rewards.clicks]\nwindow_s = 3", "unknown key decisions.rewards.clicks; did you mean click?"),
+        (
+            "[decisions.rewards.click]\nwindow_s = 3\naggregation = 'sum'\nweight = 0.0",
+            "decisions.rewards weigh nothing",
+        ),
         ("[decisions]\nslate = 9\nshortlist = 8", "larger"),
         (
             "[[windows]]\nname = 'x'\npane_s = 1\npanes = 1\n[[windows]]\nname = 'x'\npane_s = 2\npanes = 1",
@@ -133,4 +145,4 @@ def test_a_learner_is_a_partition_of_experiences_in_the_order_of_its_name() -> N
 
 def test_every_topic_has_a_name_of_its_own() -> None:
     names = [topic.name for topic in load_settings().topics]
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 14

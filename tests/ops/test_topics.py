@@ -32,7 +32,14 @@ def test_every_topic_with_another_partition_count_is_named(more: dict[str, int])
 
 def test_rows_and_feeds_are_compacted_and_never_expire() -> None:
     compacted = {topic.name for topic in WANTED if topic_config(topic)["cleanup.policy"] == "compact"}
-    assert compacted == {"models", "items", "users-changelog", "item-rows-changelog", "learners-changelog"}
+    assert compacted == {
+        "models",
+        "items",
+        "experiments",
+        "users-changelog",
+        "item-rows-changelog",
+        "learners-changelog",
+    }
     assert not any("retention.ms" in topic_config(topic) for topic in WANTED if topic.name in compacted)
 
 

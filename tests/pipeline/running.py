@@ -280,6 +280,7 @@ def _answers(random: Random, value: bytes, now_ms: int) -> Iterator[Event]:
                 position=slot,
                 **common,
             )
+    yield from _taken(random, random.choice(recommended.items).item_id, reference, shown_ms, recommended.user_id)
     for click in range(random.choices((0, 1, 2), [50, 40, 10])[0]):
         slot, item = random.choice(slots)
         yield Event(
@@ -290,6 +291,24 @@ def _answers(random: Random, value: bytes, now_ms: int) -> Iterator[Event]:
             position=slot,
             **common,
         )
+
+
+def _taken(random: Random, item_id: str, reference: str, shown_ms: int, user_id: str) -> Iterator[Event]:
+    """What becomes of an item that was shown: it is put into the cart, bought, or both, in time or not."""
+    kind: Any
+    for kind, share, delays_ms in (
+        ("add_to_cart", 0.25, (2_000, 50_000, 700_000)),
+        ("purchase", 0.25, (9_000, 600_000, 1_000_000)),
+    ):
+        if random.random() < share:
+            yield Event(
+                event_id=f"{kind}-{reference}",
+                timestamp_ms=shown_ms + random.choice(delays_ms),
+                kind=kind,
+                user_id=user_id,
+                item_id=item_id,
+                price=random.choice((None, 12.5)),
+            )
 
 
 def _rubbish(pipeline: Pipeline, random: Random, partition: int, event: Event) -> None:

@@ -32,6 +32,24 @@ def test_the_order_of_shares_does_not_matter_and_nobody_is_on_an_empty_share(use
     assert policy != "retired"
 
 
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(1, 100))
+def test_nobody_changes_hands_but_from_a_policy_that_lost_or_to_one_that_gained(
+    before: int, after: int, control: int
+) -> None:
+    users = [f"user-{user}" for user in range(200)]
+    old = {"control": control / 200, "q": before / 200, "bandit": 1.0 - (control + before) / 200}
+    new = {"control": control / 200, "q": after / 200, "bandit": 1.0 - (control + after) / 200}
+    for user in users:
+        here, there = assign(user, old, "salt"), assign(user, new, "salt")
+        assert here == there or new[here] < old[here] or new[there] > old[there]
+
+
+def test_a_change_of_shares_moves_hardly_more_shoppers_than_it_must() -> None:
+    new = {"control": 0.2, "bandit": 0.4, "q": 0.4}
+    moved = np.mean([assign(f"user-{user}", SHARES, "") != assign(f"user-{user}", new, "") for user in range(N)])
+    assert 0.1 - 5 * np.sqrt(0.1 / N) < moved < 0.15
+
+
 def test_uniforms_are_uniform_and_independent() -> None:
     numbers = np.array([draw(f"clickstream-0-{offset}", 1, 4) for offset in range(N)])
     assert ((numbers >= 0.0) & (numbers < 1.0)).all()
@@ -47,21 +65,22 @@ def test_another_event_or_seed_draws_otherwise() -> None:
     assert len(drawn) == 4
 
 
-NAMED = ("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0})
+NAMED = ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0})
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        ("clickstream-0-2", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
-        ("clickstream-0-1", ["b", "a"], [0.5, 0.25], {"bandit": 3, "q": 0}),
-        ("clickstream-0-1", ["ab"], [0.5, 0.25], {"bandit": 3, "q": 0}),
-        ("clickstream-0-1", ["a", "b"], [0.5, 0.25 + 2**-54], {"bandit": 3, "q": 0}),
-        ("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"bandit": 4, "q": 0}),
-        ("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 1}),
+        ("clickstream-0-2", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", "control", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", "bandit", ["b", "a"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", "bandit", ["ab"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25 + 2**-54], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 4, "q": 0}),
+        ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 1}),
     ],
 )
-def test_another_decision_has_another_name(other: tuple[str, list[str], list[float], dict[str, int]]) -> None:
+def test_another_decision_has_another_name(other: tuple[str, str, list[str], list[float], dict[str, int]]) -> None:
     assert decision_id(*other) != decision_id(*NAMED)
 
 
@@ -71,4 +90,4 @@ def test_a_decision_is_named_after_its_event() -> None:
     assert ref == "clickstream-0-1"
     assert 8 <= len(digest) <= 12
     assert int(digest, 16) >= 0
-    assert name == decision_id("clickstream-0-1", ["a", "b"], [0.5, 0.25], {"q": 0, "bandit": 3})
+    assert name == decision_id("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25], {"q": 0, "bandit": 3})

@@ -1,0 +1,59 @@
+"""Shares change between two events: who decides, and to whom what is shown and clicked is counted."""
+
+import msgspec
+
+from streams.contract.experiment import Experiment
+from streams.core.behaviour import BehaviourFold
+from streams.core.summary import summarise
+from tests.behaviour.shop import Shop
+
+
+def put_in_force(shop: Shop, **shares: float) -> None:
+    fold = shop.behaviour.engine.fold
+    assert isinstance(fold, BehaviourFold)
+    assert fold.experiment.apply(msgspec.json.encode(Experiment(shares=shares)))
+
+
+def test_the_next_decision_is_by_the_new_shares() -> None:
+    shop = Shop("bandit")
+    assert shop.view(0, "i1").policy == "bandit"
+    put_in_force(shop, control=1.0)
+    assert shop.view(1, "i1").policy == "control"
+
+
+def test_what_is_shown_counts_for_who_decided_it_whoever_decides_now() -> None:
+    shop = Shop("bandit")
+    first = shop.view(0, "i1")
+    put_in_force(shop, control=1.0)
+    second = shop.view(1, "i2")
+    for decision in (first, second):
+        shop.impression(2, decision.decision_id)
+    shop.click(3, first.decision_id, first.items[0].item_id, 0)
+    assert shop.row().exposures == {"bandit": [5, 1], "control": [5, 0]}
+    policies = summarise([shop.partition_row()])["policies"]
+    assert {name: (policy["users"], policy["clicks"]) for name, policy in policies.items()} == {
+        "bandit": (1, 1),
+        "control": (1, 0),
+    }
+
+
+def test_the_same_answer_by_another_policy_is_another_decision() -> None:
+    """With nothing to show, two policies answer alike."""
+    names = set()
+    for policy in ("bandit", "control"):
+        shop = Shop(policy, feeds=([], []))
+        decision = shop.view(0, "i1")
+        assert decision.items == []
+        names.add(decision.decision_id)
+    assert len(names) == 2
+
+
+def test_a_decision_without_candidates_is_emitted_as_such_and_is_no_zero() -> None:
+    shop = Shop("bandit", feeds=([], []))
+    decision = shop.view(0, "i1")
+    assert (decision.items, decision.policy, decision.event_ref) == ([], "bandit", "clickstream-0-0")
+    shop.impression(1, decision.decision_id)
+    shop.tick(10_000)
+    assert shop.examples("bandit") == []
+    assert shop.row().exposures == {"bandit": [0, 0]}
+    assert summarise([shop.partition_row()])["policies"]["bandit"]["decisions"] == 1
