@@ -1,6 +1,6 @@
 """The records that Headrace itself writes: JSON for people and other teams, MessagePack between its own folds."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -151,9 +151,11 @@ class Relation(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Attributes:
         offset: Of the event, in the source partition of the batch.
-        kind: ``view``, ``add_to_cart``, ``purchase``, ``impression``, ``click``, or ``covisit``: the mirror image of a
-            view's ``related``, which changes neighbours only.
-        related: Items seen before in the same session, nearest first.
+        kind: ``view``, ``add_to_cart``, ``purchase``, ``impression``, ``click``, or the mirror image of another item's
+            ``related``, which changes what belongs together only: ``covisit`` of a view's, ``copurchase`` of a
+            purchase's.
+        related: Of a view, items looked at before in the same session, of a purchase, items bought; nearest first.
+        distance: Of a ``covisit``, the items between the two.
     """
 
     offset: int
@@ -164,6 +166,7 @@ class Relation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     category: str | None
     price: float | None
     related: list[str]
+    distance: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
 
 
 class RelationBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -182,8 +185,10 @@ class ItemSummary(msgspec.Struct, frozen=True, array_like=True, gc=False):
         popularity: Decayed, weighted count of views, carts and purchases.
         impressions: Decayed count of times it was shown.
         clicks: Decayed count of clicks when shown.
-        neighbours: Items visited together with it, strongest first.
-        strengths: Their decayed co-visitation, same order.
+        neighbours: Items that it leads to within a session, strongest first.
+        strengths: Decayed weights of these rules, same order.
+        bought: Items bought in the same session, strongest first.
+        bought_strengths: Decayed counts of it, same order.
     """
 
     item_id: str
@@ -196,6 +201,8 @@ class ItemSummary(msgspec.Struct, frozen=True, array_like=True, gc=False):
     clicks: float
     neighbours: list[str]
     strengths: list[float]
+    bought: list[str] = msgspec.field(default_factory=list)
+    bought_strengths: list[float] = msgspec.field(default_factory=list)
 
 
 class Parameters(msgspec.Struct, frozen=True, array_like=True, gc=False):

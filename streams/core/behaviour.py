@@ -316,7 +316,7 @@ class _Batch:
             session.purchases += 1
             row.purchase_ms = now_ms
             affinities.take_from_cart(item_id)
-            self._relating.add(offset, event, item_id, kind, [])
+            self._relating.add(offset, event, item_id, kind, session.buy(item_id))
         return before
 
     def _decide(self, offset: int, key: bytes, row: UserRow, event: Event, now_ms: int) -> None:
@@ -334,7 +334,7 @@ class _Batch:
             recent_items=tuple(reversed(affinities.items)),
             view_counts=dict(affinities.items),
             cart_items=tuple(affinities.cart),
-            session_items=frozenset(row.session.items),
+            session_items=tuple(reversed(row.session.items)),
             category_shares=affinities.shares(),
             usual_log_price=affinities.log_price,
             timestamp_ms=now_ms,

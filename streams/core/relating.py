@@ -9,7 +9,8 @@ from streams.contract.records import MSGPACK, Relation, RelationBatch
 from streams.contract.topics import RELATIONS
 
 MAX_RELATIONS: Final = 2048
-_MIRRORED: Final = 2
+_MIRRORED: Final = {"view": "covisit", "purchase": "copurchase"}
+"""What each related item is told of, by what the event says."""
 
 
 class Relating:
@@ -28,10 +29,14 @@ class Relating:
         self._index = 0
 
     def add(self, offset: int, event: Event, item_id: str, kind: str, related: list[str]) -> None:
-        """Adds what an event says of an item; each of the nearest related items is told of it, too."""
+        """Adds what an event says of an item; each of the related items is told of it, too.
+
+        Args:
+            related: Items of the session before it, looked at or bought as it was, nearest first.
+        """
         self._append(offset, event, item_id, kind, related, event.category, event.price)
-        for other in related[:_MIRRORED]:
-            self._append(offset, event, other, "covisit", [item_id], None, None)
+        for distance, other in enumerate(related):
+            self._append(offset, event, other, _MIRRORED[kind], [item_id], None, None, distance)
 
     def outputs(self) -> list[Output]:
         """Encodes what each partition is told, at most :data:`MAX_RELATIONS` a record."""
@@ -51,8 +56,9 @@ class Relating:
         related: list[str],
         category: str | None,
         price: float | None,
+        distance: int = 0,
     ) -> None:
         self._index = self._index + 1 if offset == self._offset else 0
         self._offset = offset
-        relation = Relation(offset, self._index, event.timestamp_ms, item_id, kind, category, price, related)
+        relation = Relation(offset, self._index, event.timestamp_ms, item_id, kind, category, price, related, distance)
         self._relations.setdefault(partition_of(item_id.encode(), self._partitions), []).append(relation)

@@ -19,12 +19,14 @@ from streams.contract.partitioning import partition_of
 from streams.contract.records import MSGPACK, ItemSummary, Relation, RelationBatch, decode_relations
 from streams.contract.settings import Settings
 from streams.contract.topics import ITEM_ROWS_CHANGELOG, ITEMS, RELATIONS
+from streams.core.retrieval.rules import BACKWARDS, NEARNESS, strengthen, strongest
 
 ITEM_SCHEMA: Final = 1
 _DESCRIBING: Final = frozenset({"view", "add_to_cart", "purchase", "click"})
 """Events that are about the item itself; an impression's category and price may be those of the page it is on."""
 _POPULARITY: Final = {"view": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
-_NEARNESS: Final = (1.0, 1 / 2, 1 / 3)
+MAX_BOUGHT: Final = 8
+"""Items bought together with it that are published of an item."""
 _LEAST_DEFLATION: Final = 2.0**-500
 
 
@@ -37,7 +39,8 @@ class ItemRow(msgspec.Struct, array_like=True):
         landmark_ms: What the inflated sums are relative to.
         updated_ms: Latest event time.
         published_ms: Event time of the last record to the feed, -1 before the first.
-        neighbours: Item to inflated co-visitation.
+        neighbours: Item to inflated weight of the rule that leads to it.
+        bought: Item to inflated weight of having been bought in the same session.
     """
 
     guard: int = -1
@@ -53,6 +56,7 @@ class ItemRow(msgspec.Struct, array_like=True):
     impressions: float = 0.0
     clicks: float = 0.0
     neighbours: dict[str, float] = msgspec.field(default_factory=dict)
+    bought: dict[str, float] = msgspec.field(default_factory=dict)
 
     def deflation(self) -> float:
         """Returns what a sum must be multiplied by to be as of ``updated_ms``."""
@@ -65,6 +69,7 @@ class ItemRow(msgspec.Struct, array_like=True):
         self.impressions *= deflation
         self.clicks *= deflation
         self.neighbours = {other: strength * deflation for other, strength in self.neighbours.items()}
+        self.bought = {other: strength * deflation for other, strength in self.bought.items()}
         self.landmark_ms = self.updated_ms
         self.half_life_ms = half_life_ms
 
@@ -164,20 +169,26 @@ class RelationsFold:
         if relation.kind in _DESCRIBING:
             row.category = relation.category or row.category
             row.price = row.price if relation.price is None else relation.price
-        for nearness, other in zip(_NEARNESS, relation.related, strict=False):
-            row.neighbours[other] = row.neighbours.get(other, 0.0) + weight * nearness
-        if len(row.neighbours) > 2 * self._n_neighbours:
-            row.neighbours = dict(self._strongest(row))
+        self._relate(row, relation, weight)
 
-    def _strongest(self, row: ItemRow) -> list[tuple[str, float]]:
-        return sorted(row.neighbours.items(), key=_by_strength, reverse=True)[: self._n_neighbours]
+    def _relate(self, row: ItemRow, relation: Relation, weight: float) -> None:
+        if relation.kind == "covisit":
+            for other in relation.related:
+                strengthen(row.neighbours, other, weight * NEARNESS[relation.distance], self._n_neighbours)
+        elif relation.kind == "view":
+            for nearness, other in zip(NEARNESS, relation.related, strict=False):
+                strengthen(row.neighbours, other, weight * nearness * BACKWARDS, self._n_neighbours)
+        else:
+            for other in relation.related:
+                strengthen(row.bought, other, weight, MAX_BOUGHT)
 
     def _is_due(self, row: ItemRow) -> bool:
         return row.published_ms < 0 or row.updated_ms - row.published_ms >= self._publish_ms
 
     def _summary(self, key: bytes, row: ItemRow) -> Output:
         now = row.deflation()
-        strongest = self._strongest(row)
+        neighbours = strongest(row.neighbours, self._n_neighbours)
+        bought = strongest(row.bought, MAX_BOUGHT)
         summary = ItemSummary(
             item_id=key.decode(),
             category=row.category,
@@ -187,8 +198,10 @@ class RelationsFold:
             popularity=row.popularity * now,
             impressions=row.impressions * now,
             clicks=row.clicks * now,
-            neighbours=[other for other, _ in strongest],
-            strengths=[strength * now for _, strength in strongest],
+            neighbours=[other for other, _ in neighbours],
+            strengths=[strength * now for _, strength in neighbours],
+            bought=[other for other, _ in bought],
+            bought_strengths=[strength * now for _, strength in bought],
         )
         return Output(ITEMS, key, MSGPACK.encode(summary))
 
@@ -197,10 +210,6 @@ def render_item(key: bytes, value: bytes) -> dict[str, Any]:
     """Turns an encoded row into plain values, for people; sums are as of ``updated_ms``, neighbours strongest first."""
     row = msgspec.msgpack.decode(value, type=ItemRow)
     row.restate(row.half_life_ms)
-    row.neighbours = dict(sorted(row.neighbours.items(), key=_by_strength, reverse=True))
+    row.neighbours = dict(strongest(row.neighbours, len(row.neighbours)))
+    row.bought = dict(strongest(row.bought, len(row.bought)))
     return {"item_id": key.decode(), **msgspec.structs.asdict(row)}
-
-
-def _by_strength(neighbour: tuple[str, float]) -> tuple[float, str]:
-    other, strength = neighbour
-    return strength, other

@@ -104,6 +104,7 @@ class Memory:
             "clicks": 0,
             "items": by_last_look(looked_at),
             "last_kind": kinds[-1],
+            "bought": list(dict.fromkeys(f"i{act.item}" for _, _, act in held if act.kind == "purchase")),
         }
 
     def categories(self) -> dict[str, float]:

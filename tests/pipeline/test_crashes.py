@@ -32,7 +32,7 @@ def check_that_crashes_change_nothing(seed: int, *, within_deliveries: bool) -> 
             assert row == expected
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 3])
 def test_a_crash_after_any_step_changes_no_row_and_no_count(seed: int) -> None:
     check_that_crashes_change_nothing(seed, within_deliveries=False)
 
@@ -53,6 +53,6 @@ WRONG: dict[str, tuple[type, str, Callable[..., object]]] = {
 def test_the_law_misses_every_mechanism_that_is_taken_away(mechanism: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shopped(), replayed(500)
     monkeypatch.setattr(*WRONG[mechanism])
-    law = partial(check_that_crashes_change_nothing, 3, within_deliveries=True)
+    law = partial(check_that_crashes_change_nothing, 1, within_deliveries=True)
     with pytest.raises(AssertionError):
         law()

@@ -29,7 +29,7 @@ def test_states_are_numbered_densely_from_zero() -> None:
 @pytest.mark.parametrize("mask", range(1, 1 << N_ACTIONS))
 def test_kinds_are_chosen_as_often_as_their_probabilities_say(mask: int) -> None:
     n, epsilon = 20_000, 0.3
-    values = np.tile([1.0, 3.0, 3.0, 2.0, 2.5], (n, 1))
+    values = np.tile([1.0, 3.0, 3.0, 2.0, 0.5, 2.5], (n, 1))
     explores, picks = np.random.default_rng(mask).random((2, n))
     chosen = choose_kinds(values, np.full(n, mask), epsilon, explores, picks)
     available = [kind for kind in range(N_ACTIONS) if mask >> kind & 1]
@@ -78,7 +78,7 @@ def test_values_become_those_of_a_known_decision_process() -> None:
 
 
 def test_a_kind_that_is_not_available_next_is_no_reason_for_hope() -> None:
-    table, visits = np.array([[0.0] * N_ACTIONS, [2.0, 9.0, 1.0, 3.0, 0.0]]), np.zeros((2, N_ACTIONS), np.int64)
+    table, visits = np.array([[0.0] * N_ACTIONS, [2.0, 9.0, 1.0, 3.0, 0.0, 0.0]]), np.zeros((2, N_ACTIONS), np.int64)
     learn(table, visits, 0, 0, 1.0, 1, 0b1101, 0.5, 0.1)
     assert table[0, 0] == 1.0 + 0.5 * 3.0
     learn(table, visits, 0, 1, 1.0, -1, 0, 0.5, 0.1)

@@ -39,7 +39,7 @@ def context(**known: Any) -> Context:
         "recent_items": (),
         "view_counts": {},
         "cart_items": (),
-        "session_items": frozenset(),
+        "session_items": (),
         "category_shares": {},
         "usual_log_price": None,
         "timestamp_ms": NOW_MS,
@@ -124,7 +124,7 @@ def test_the_price_and_that_it_is_missing() -> None:
     [
         ({}, 0.0, 0.0),
         ({"cart_items": ("cap", "hat")}, 1.0, 0.0),
-        ({"session_items": frozenset({"hat"})}, 0.0, 1.0),
+        ({"session_items": ("hat",)}, 0.0, 1.0),
         ({"view_counts": {"hat": 1}}, 0.0, 1.0),
     ],
 )

@@ -8,15 +8,19 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.contract.errors import RejectedRecord
+from streams.contract.events import Event
 from streams.contract.fold import PARTITION_KEY, PartitionRow, RowHeader
 from streams.contract.outputs import Output
 from streams.contract.partitioning import partition_of
 from streams.contract.records import MSGPACK, ItemSummary, Relation, RelationBatch, decode_item
 from streams.contract.settings import Items, Kafka, Settings
 from streams.contract.topics import ITEMS
-from streams.core.relations import RelationsFold, render_item
+from streams.core.relating import Relating
+from streams.core.relations import MAX_BOUGHT, RelationsFold, render_item
+from streams.core.retrieval.rules import SHARE_PRIOR, SequentialRules
 
 SETTINGS = Settings(kafka=Kafka(partitions=1), items=Items(half_life_s=100.0, neighbours=2, publish_interval_s=5.0))
 START_MS = 1_700_000_000_000
@@ -29,10 +33,11 @@ relations = st.builds(
     index=st.just(0),
     timestamp_ms=st.integers(START_MS, START_MS + 300_000),
     item_id=st.sampled_from(NAMES[:3]),
-    kind=st.sampled_from(["view", "add_to_cart", "purchase", "impression", "click", "covisit"]),
+    kind=st.sampled_from(["view", "add_to_cart", "purchase", "impression", "click", "covisit", "copurchase"]),
     category=st.sampled_from([None, "shoes", "hats"]),
     price=st.sampled_from([None, 1.0, 25.0]),
     related=st.lists(st.sampled_from(NAMES), max_size=3, unique=True),
+    distance=st.integers(0, 2),
 )
 
 
@@ -202,7 +207,7 @@ def relation(at_ms: int, kind: str = "view", related: Sequence[str] = (), **deta
 def test_sums_fade_by_half_in_each_half_life_however_long_it_was_quiet(gap_ms: int) -> None:
     item, _ = alone(relation(0, "purchase", ["b"]), relation(gap_ms))
     assert item["popularity"] == pytest.approx(1.0 + 5.0 * 2.0 ** (-gap_ms / 100_000))
-    assert item["neighbours"]["b"] == pytest.approx(2.0 ** (-gap_ms / 100_000))
+    assert item["bought"]["b"] == pytest.approx(2.0 ** (-gap_ms / 100_000))
 
 
 def test_the_order_of_events_does_not_matter_to_sums() -> None:
@@ -232,14 +237,45 @@ def test_neighbours_are_few_and_the_strongest_stay() -> None:
     assert summary.strengths == sorted(summary.strengths, reverse=True)
 
 
-def test_the_nearest_related_item_counts_most() -> None:
-    item, _ = alone(relation(0, related=["x", "y", "z"]))
-    assert item["neighbours"] == {"x": 1.0, "y": 1 / 2, "z": 1 / 3}
+def test_the_nearest_related_item_counts_most_and_what_came_before_half() -> None:
+    before, _ = alone(relation(0, related=["x", "y"]))
+    assert before["neighbours"] == {"x": 0.5, "y": 0.3}
+    after, _ = alone(*(replace(relation(0, "covisit", [other]), distance=n) for n, other in enumerate("xy")))
+    assert after["neighbours"] == {"x": 1.0, "y": 0.6}
 
 
 def test_a_mirrored_covisit_changes_neighbours_only() -> None:
     item, _ = alone(relation(0, "view", ["x"], category="hats"), relation(0, "covisit", ["x"]))
-    assert (item["popularity"], item["neighbours"], item["category"]) == (1.0, {"x": 2.0}, "hats")
+    assert (item["popularity"], item["neighbours"], item["category"]) == (1.0, {"x": 1.5}, "hats")
+
+
+def test_what_is_bought_together_is_kept_apart_from_what_is_looked_at_together() -> None:
+    item, [summary] = alone(relation(0, "copurchase", ["x"]))
+    assert (item["popularity"], item["neighbours"], item["bought"]) == (0.0, {}, {"x": 1.0})
+    assert (summary.bought, summary.bought_strengths) == (["x"], [1.0])
+
+
+def test_items_bought_together_are_few_and_the_strongest_stay() -> None:
+    buys = [relation(0, "purchase", [f"other-{number:02d}"]) for number in range(30)]
+    item, [*_, summary] = alone(*buys, relation(5_000, "purchase", ["other-00"]), relation(10_000))
+    assert len(item["bought"]) <= 2 * MAX_BOUGHT
+    assert len(summary.bought) == MAX_BOUGHT
+
+
+def test_rules_are_those_that_one_process_learns_alone() -> None:
+    """The fold and the in-memory rules keep the same sums, whichever is asked."""
+    visits = [("a", [], 0), ("b", ["a"], 1_000), ("c", ["b", "a"], 2_000), ("a", ["c", "b"], 60_000)]
+    relating, rules = Relating(0, 1), SequentialRules(SETTINGS.items.half_life_s, 24)
+    for offset, (item, before, at_ms) in enumerate(visits):
+        event = Event(event_id="", timestamp_ms=START_MS + at_ms, kind="view", item_id=item)
+        relating.add(offset, event, item, "view", list(before))
+        rules.learn(item, before, START_MS + at_ms)
+    disk = Disk()
+    disk.work([Record(offset, output.value) for offset, output in enumerate(relating.outputs())], every(1))
+    for key, row in disk.items.items():
+        strengths = row["neighbours"]
+        shares = {other: strength / (sum(strengths.values()) + SHARE_PRIOR) for other, strength in strengths.items()}
+        assert rules.related([key.decode()]) == sorted(shares, key=shares.__getitem__, reverse=True)
 
 
 def test_an_impression_does_not_say_what_an_item_is() -> None:

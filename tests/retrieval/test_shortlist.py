@@ -10,13 +10,18 @@ from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
+from streams.core.retrieval.rules import LAST_ITEMS
 from streams.core.retrieval.shortlist import KINDS, shortlist
 
 SETTINGS = Settings(items=Items(neighbours=24))
 CATEGORIES = ("hats", "shoes", "bags")
 
 
-def shop(n_items: int = 200, neighbours: Mapping[int, Sequence[int]] | None = None) -> Catalogue:
+def shop(
+    n_items: int = 200,
+    neighbours: Mapping[int, Sequence[int]] | None = None,
+    bought: Mapping[int, Sequence[int]] | None = None,
+) -> Catalogue:
     """Item ``n`` is in the category ``n % 3``; lower numbers are more popular, higher ones newer."""
     beside = {n: [(n + step) % n_items for step in range(1, 20)] for n in range(n_items)} | dict(neighbours or {})
     made = Catalogue(SETTINGS)
@@ -32,6 +37,8 @@ def shop(n_items: int = 200, neighbours: Mapping[int, Sequence[int]] | None = No
             0.0,
             [f"item-{m}" for m in beside[n]],
             [float(50 - place) for place in range(len(beside[n]))],
+            [f"item-{m}" for m in (bought or {}).get(n, ())],
+            [1.0 for _ in (bought or {}).get(n, ())],
         )
         for n in range(n_items)
     )
@@ -46,12 +53,12 @@ def context(item: int | None = 100, **known: Any) -> Context:
         "recent_items": (item_id,) if item_id else (),
         "view_counts": {},
         "cart_items": (),
-        "session_items": frozenset(),
+        "session_items": (),
         "category_shares": {},
         "usual_log_price": None,
         "timestamp_ms": 0,
     }
-    return Context(**(nothing | known))
+    return Context(**(nothing | {"session_items": known.get("recent_items", ())} | known))
 
 
 def proposed(made: Catalogue, asked: Context, size: int = 20) -> dict[str, list[int]]:
@@ -88,37 +95,53 @@ def test_it_is_the_same_every_time(asked: Context) -> None:
 
 def test_every_kind_has_its_share() -> None:
     asked = context(category="hats", cart_items=("item-150", "item-151", "item-152"))
-    assert {kind: len(found) for kind, found in proposed(SHOP, asked).items()} == {
+    made = shop(bought={150: [10, 20, 30]})
+    assert {kind: len(found) for kind, found in proposed(made, asked).items()} == {
         "related": 8,
-        "trending": 5,
+        "trending": 4,
         "cart": 2,
-        "popular": 5,
+        "bought": 2,
+        "popular": 4,
     }
 
 
 def test_what_a_kind_cannot_fill_goes_to_the_others() -> None:
     counts = {kind: len(found) for kind, found in proposed(SHOP, context(None, recent_items=())).items()}
-    assert counts == {"related": 0, "trending": 0, "cart": 0, "popular": 20}
+    assert counts == {"related": 0, "trending": 0, "cart": 0, "bought": 0, "popular": 20}
 
 
 def test_an_empty_catalogue_proposes_nothing() -> None:
     assert shortlist(Catalogue(SETTINGS), context(), 20) == ([], [])
 
 
-def test_related_are_the_neighbours_of_the_last_three_items_the_last_counting_most() -> None:
-    made = shop(neighbours={100: [1], 101: [2], 102: [3], 103: [4]})
-    asked = context(recent_items=("item-100", "item-101", "item-102", "item-103"))
-    assert proposed(made, asked)["related"] == [1, 2, 3]
+def test_related_are_the_neighbours_of_the_sessions_last_items_the_last_counting_most() -> None:
+    made = shop(neighbours={100 + n: [n + 1] for n in range(LAST_ITEMS + 1)})
+    last_items = tuple(f"item-{100 + n}" for n in range(LAST_ITEMS + 1))
+    related = proposed(made, context(session_items=last_items))["related"]
+    assert [item for item in related if item < 100] == [n + 1 for n in range(LAST_ITEMS)]
+
+
+def test_items_of_an_earlier_session_lead_nowhere() -> None:
+    made = shop(neighbours={100: [1], 101: [2]})
+    asked = context(recent_items=("item-100", "item-101"), session_items=("item-100",))
+    assert proposed(made, asked)["related"] == [1]
 
 
 def test_what_two_of_the_last_items_lead_to_is_more_related() -> None:
     made = shop(neighbours={100: [1, 2], 101: [2]})
-    assert proposed(made, context(recent_items=("item-100", "item-101")))["related"] == [2, 1]
+    assert proposed(made, context(recent_items=("item-100", "item-101")))["related"] == [2, 1, 101]
 
 
 def test_the_current_item_counts_as_the_last_one_even_if_it_is_not_among_the_recent() -> None:
     made = shop(neighbours={100: [1], 101: [2]})
-    assert proposed(made, context(100, recent_items=("item-101",)))["related"] == [1, 2]
+    assert proposed(made, context(100, recent_items=("item-101",)))["related"] == [1, 2, 101]
+
+
+def test_what_was_bought_together_with_the_cart_and_the_current_item_is_proposed_in_turn() -> None:
+    made = shop(neighbours={100: []}, bought={100: [61, 62], 150: [63, 151], 151: [64]})
+    assert proposed(made, context(cart_items=("item-150", "item-151")))["bought"] == [64, 63]
+    assert proposed(made, context(cart_items=("item-151",)))["bought"] == [64, 61]
+    assert proposed(made, context())["bought"] == [61, 62]
 
 
 def test_trending_is_what_is_popular_in_the_category_then_in_the_shoppers_favourite() -> None:
@@ -137,6 +160,7 @@ def test_the_cart_comes_before_what_was_looked_at_again() -> None:
     asked = context(
         cart_items=("item-150", "item-151"),
         recent_items=("item-100", "item-160", "item-161"),
+        session_items=("item-100",),
         view_counts={"item-100": 9, "item-160": 1, "item-161": 2},
     )
     alone = shop(neighbours={n: [] for n in range(200)})
@@ -153,4 +177,4 @@ def test_the_first_kind_that_proposes_an_item_has_it() -> None:
 
 def test_new_items_get_a_chance_among_the_popular() -> None:
     made = shop(neighbours={100: []})
-    assert proposed(made, context(100, category="shoes"))["popular"] == [0, 199, 198, 2, 3]
+    assert proposed(made, context(100, category="shoes"))["popular"] == [0, 199, 198, 2]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
+from streams.core.retrieval.rules import SHARE_PRIOR
 from streams.core.retrieval.tops import TopLists
 
 NO_CATEGORY: Final = -1
@@ -19,8 +20,6 @@ _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 
 _CTR_PRIOR: Final = 0.05
 _CTR_PRIOR_IMPRESSIONS: Final = 20.0
-_SHARE_PRIOR: Final = 5.0
-"""Co-visits that are taken to have led elsewhere, so that one visit is not a rule."""
 _TIE_BREAK: Final = 1e-6
 """In doublings of popularity: below what matters, above what rounding changes."""
 
@@ -53,8 +52,9 @@ class Catalogue:
         log_price: NaN where no price is known, ``(n,)``.
         category: Number of the category, :data:`NO_CATEGORY` for none, ``(n,)``.
         first_seen_ms: ``(n,)``.
-        neighbours: Indices of the items visited together with it, strongest first, -1 padded, ``(n, n_neighbours)``.
-        closeness: Smoothed share of each of them in all of the item's co-visits, same shape, 0 padded.
+        neighbours: Indices of the items that it leads to, strongest first, -1 padded, ``(n, n_neighbours)``.
+        closeness: Smoothed share of each of them in all of the item's rules, same shape, 0 padded.
+        bought: Item to indices of the items bought together with it, strongest first; items never bought are not in it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -77,6 +77,7 @@ class Catalogue:
         self.first_seen_ms = np.zeros(0, np.int64)
         self.neighbours = np.full((0, n_neighbours), -1, np.int32)
         self.closeness = np.zeros((0, n_neighbours), np.float32)
+        self.bought: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,6 +112,7 @@ class Catalogue:
         numbered = self._indices.__getitem__
         indices = np.array([numbered(summary.item_id) for summary in latest], np.int64)
         neighbours = np.fromiter(chain.from_iterable(map(numbered, s.neighbours) for s in latest), np.int32)
+        self.bought |= {numbered(s.item_id): [numbered(other) for other in s.bought] for s in latest if s.bought}
         self._reserve(len(self.ids))
         lost = self._write(indices, latest)
         self._write_neighbours(indices, neighbours, latest)
@@ -157,7 +159,7 @@ class Catalogue:
         self.neighbours[indices] = -1
         self.neighbours[indices[rows[kept]], columns[kept]] = neighbours[kept]
         self.closeness[indices] = 0.0
-        self.closeness[indices[rows[kept]], columns[kept]] = (strengths / (totals[rows] + _SHARE_PRIOR))[kept]
+        self.closeness[indices[rows[kept]], columns[kept]] = (strengths / (totals[rows] + SHARE_PRIOR))[kept]
 
     def _category(self, category: str | None) -> int:
         return NO_CATEGORY if category is None else self._category_indices[category]

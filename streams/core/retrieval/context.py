@@ -1,6 +1,6 @@
 """What a decision is made in: the shopper as retrieval and ranking see them, at one view."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -12,7 +12,7 @@ class Context(NamedTuple):
         recent_items: Items looked at, nearest first, the current one first of all.
         view_counts: Item to how often it was looked at.
         cart_items: In the cart, oldest first.
-        session_items: Looked at in this session.
+        session_items: Distinct items looked at in this session, nearest first.
         category_shares: Category to its share of the shopper's leaning; they sum to 1.
         usual_log_price: Log of the price that they usually look at.
     """
@@ -22,7 +22,7 @@ class Context(NamedTuple):
     recent_items: tuple[str, ...]
     view_counts: Mapping[str, int]
     cart_items: tuple[str, ...]
-    session_items: Set[str]
+    session_items: tuple[str, ...]
     category_shares: Mapping[str, float]
     usual_log_price: float | None
     timestamp_ms: int

@@ -1,19 +1,20 @@
-"""The shortlist: at most 20 items that may be shown, proposed by four kinds of retrieval, without randomness."""
+"""The shortlist: at most 20 items that may be shown, proposed by five kinds of retrieval, without randomness."""
 
 from collections.abc import Iterable
+from itertools import chain, takewhile, zip_longest
 from typing import Final, NamedTuple
 
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
 from streams.core.retrieval.context import Context
+from streams.core.retrieval.rules import LAST_ITEMS, rank
 
-KINDS: Final = ("related", "trending", "cart", "popular")
-"""Visited together with the last items; popular in the category; in the cart or looked at again; popular or new."""
+KINDS: Final = ("related", "trending", "cart", "bought", "popular")
+"""What the session's last items lead to; popular in the category; in the cart or looked at again; bought together with
+the cart or the current item; popular or new."""
 MAX_ITEMS: Final = 20
 
-_SHARES: Final = (0.4, 0.25, 0.1, 0.25)
+_SHARES: Final = (0.4, 0.2, 0.1, 0.1, 0.2)
 """Of the shortlist, by kind; what a kind cannot fill goes to the others."""
-_LAST_ITEMS: Final = 3
-_NEIGHBOURS: Final = 12
 _NEW: Final = 2
 _CURRENT: Final = -1
 
@@ -42,6 +43,7 @@ def shortlist(catalogue: Catalogue, context: Context, size: int) -> Shortlist:
         _related(catalogue, context, current),
         _trending(catalogue, context, current),
         _cart(catalogue, context),
+        _bought(catalogue, context, current),
         _popular(catalogue),
     )
     for kind, items in enumerate(proposals):
@@ -64,24 +66,18 @@ def _take(taken: dict[int, int], items: Iterable[int], kind: int, until: int) ->
 
 
 def _related(catalogue: Catalogue, context: Context, current: int | None) -> list[int]:
-    """Orders what was visited together with the last items, the last one counting most.
+    found = [item for item in map(catalogue.find, context.session_items[:LAST_ITEMS]) if item is not None]
+    last_items = found if current is None else [current, *(item for item in found if item != current)]
+    neighbours, closeness = catalogue.neighbours, catalogue.closeness
 
-    References:
-        Ludewig and Jannach (2018), "Evaluation of session-based recommendation algorithms", UMUAI 28: sequential rules.
-    """
-    sources = [] if current is None else [current]
-    for item_id in context.recent_items[: _LAST_ITEMS + 1]:
-        item = catalogue.find(item_id)
-        if item is not None and item not in sources:
-            sources.append(item)
-    scores: dict[int, float] = {}
-    for rank, source in enumerate(sources[:_LAST_ITEMS], start=1):
-        neighbours = catalogue.neighbours[source, :_NEIGHBOURS].tolist()
-        for item, closeness in zip(neighbours, catalogue.closeness[source, :_NEIGHBOURS].tolist(), strict=True):
-            if item < 0:
-                break
-            scores[item] = scores.get(item, 0.0) + closeness / rank
-    return sorted(scores, key=scores.__getitem__, reverse=True)
+    def closest(item: int) -> Iterable[tuple[int, float]]:
+        return takewhile(_is_item, zip(neighbours[item].tolist(), closeness[item].tolist(), strict=True))
+
+    return rank(last_items, closest)
+
+
+def _is_item(neighbour: tuple[int, float]) -> bool:
+    return neighbour[0] >= 0
 
 
 def _trending(catalogue: Catalogue, context: Context, current: int | None) -> Iterable[int]:
@@ -100,6 +96,15 @@ def _cart(catalogue: Catalogue, context: Context) -> list[int]:
     views = context.view_counts
     wanted = [*reversed(context.cart_items), *(item for item in context.recent_items if views.get(item, 0) > 1)]
     return [item for item in map(catalogue.find, wanted) if item is not None]
+
+
+def _bought(catalogue: Catalogue, context: Context, current: int | None) -> list[int]:
+    """Orders what was bought together with the cart, last item first, and with the current item, in turn."""
+    carried = [item for item in map(catalogue.find, reversed(context.cart_items)) if item is not None]
+    sources = carried if current is None or current in carried else [*carried, current]
+    lists = [catalogue.bought.get(item, []) for item in sources]
+    in_turn = chain.from_iterable(zip_longest(*lists))
+    return [item for item in dict.fromkeys(in_turn) if item is not None and item not in carried]
 
 
 def _popular(catalogue: Catalogue) -> list[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import click
 
 from streams.contract.errors import ConfigurationError
-from streams.ops.commands.base import Group, report_option, write_report
+from streams.ops.commands.base import Group, report_option, settings_of, write_report
 
 if TYPE_CHECKING:
     from streams.contract.settings import Member
@@ -85,6 +85,28 @@ def models(
     if plot is not None:
         write_plot(plot, f"{path.name}, {label}: one order of {len(table.labels):,} examples", outcome.curves)
     write_report({"dataset": dataset} | outcome.report, report)
+
+
+@evaluate.command(example="headrace evaluate retrieval clicks_train.tsv clicks_test.tsv --report retrieval.json")
+@click.argument("sessions", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--scored",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Score the last N events.  [default: as many as the last of several files has, a sixth of a single one]",
+)
+@report_option
+@click.pass_context
+def retrieval(context: click.Context, sessions: tuple[Path, ...], scored: int | None, report: Path | None) -> None:
+    """Measures how well retrieval guesses the next item.
+
+    SESSIONS are files of visited items with the columns session_id, item_id and time (or SessionId, ItemId, Time), by
+    commas or tabs; they are merged in the order of time. Each step whose next item differs from the current one is
+    guessed first and learned then.
+    """
+    from streams.ops.evaluate.retrieval import evaluate_retrieval
+
+    write_report(evaluate_retrieval(settings_of(context), sessions, scored), report)
 
 
 def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member, ...]":

@@ -1,0 +1,153 @@
+"""Sequential rules: what is looked at after and before an item, and what a session's last items say of the next one.
+
+References:
+    Ludewig and Jannach (2018), "Evaluation of session-based recommendation algorithms", UMUAI 28, section 3.1.
+    Cormode, Shkapenyuk, Srivastava and Xu (2009), "Forward decay", ICDE: a weight grows with its time.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import exp2
+from typing import Final, TypeVar
+
+NEARNESS: Final = (1.0, 0.6, 0.36)
+"""Weight of a rule between two items of a session, by the items between them; there is none over more than two."""
+BACKWARDS: Final = 0.5
+"""A rule from the later item to the earlier one weighs so much of the one from the earlier to the later."""
+SHARE_PRIOR: Final = 5.0
+"""Weight that is taken to have led elsewhere, so that one visit is not a rule."""
+
+_RECENCY: Final = (1.0, 0.4, 0.16, 0.064, 0.0256)
+"""Weight of what the last items lead to, the last one first."""
+LAST_ITEMS: Final = len(_RECENCY)
+_RETURN: Final = 0.05
+"""Share of sessions that are taken to return to the item before the last one, and a half, a third of it to others."""
+_MOST_HALF_LIVES: Final = 500.0
+
+_ItemT = TypeVar("_ItemT", bound=Hashable)
+
+
+def strengthen(strengths: dict[str, float], other: str, weight: float, kept: int) -> bool:
+    """Adds to an item's rule; of more than twice ``kept`` rules only the strongest ``kept`` stay.
+
+    Returns:
+        Whether rules had to go.
+    """
+    strengths[other] = strengths.get(other, 0.0) + weight
+    if len(strengths) <= 2 * kept:
+        return False
+    stay = strongest(strengths, kept)
+    strengths.clear()
+    strengths.update(stay)
+    return True
+
+
+def strongest(strengths: dict[str, float], kept: int) -> list[tuple[str, float]]:
+    """Orders an item's rules, strongest first; of equally strong ones the greater name is first."""
+    return sorted(strengths.items(), key=_by_strength, reverse=True)[:kept]
+
+
+def rank(last_items: Sequence[_ItemT], closest: Callable[[_ItemT], Iterable[tuple[_ItemT, float]]]) -> list[_ItemT]:
+    """Orders what a session's last items lead to, most probable first; the current item is never in it.
+
+    Args:
+        last_items: Distinct, nearest first, the current one first of all.
+        closest: An item's rules: the other items, and their share in all of its rules.
+
+    >>> rank(["hat", "cap"], {"hat": [("scarf", 0.2), ("cap", 0.1)], "cap": [("scarf", 0.1)]}.__getitem__)
+    ['scarf', 'cap']
+    """
+    scores: dict[_ItemT, float] = {}
+    for recency, source in zip(_RECENCY, last_items, strict=False):
+        for item, share in closest(source):
+            scores[item] = scores.get(item, 0.0) + recency * share
+    for distance, item in enumerate(last_items[1:LAST_ITEMS], start=1):
+        scores[item] = scores.get(item, 0.0) + _RETURN / distance
+    if last_items:
+        scores.pop(last_items[0], None)
+    return sorted(scores, key=scores.__getitem__, reverse=True)
+
+
+class _Rules:
+    """Rules from one item.
+
+    Attributes:
+        strengths: Other item to inflated weight.
+        total: Of them.
+        inflation: Of a weight when it was last added to.
+    """
+
+    __slots__ = ("inflation", "strengths", "total")
+
+    def __init__(self) -> None:
+        self.strengths: dict[str, float] = {}
+        self.total = 0.0
+        self.inflation = 1.0
+
+
+class SequentialRules:
+    """The rules of all items in one process; Relations keeps the same ones, an item a row.
+
+    Args:
+        half_life_s: After which a visit counts half.
+        kept: Rules of an item.
+    """
+
+    def __init__(self, half_life_s: float, kept: int) -> None:
+        self._half_life_ms = half_life_s * 1000.0
+        self._kept = kept
+        self._landmark_ms: int | None = None
+        self._items: dict[str, _Rules] = {}
+
+    def learn(self, item: str, before: Sequence[str], timestamp_ms: int) -> None:
+        """Learns from a visit.
+
+        Args:
+            before: Other items of the session, distinct, nearest first.
+        """
+        if not before:
+            return
+        inflation = self._inflation(timestamp_ms)
+        for nearness, other in zip(NEARNESS, before, strict=False):
+            self._add(other, item, inflation * nearness, inflation)
+            self._add(item, other, inflation * nearness * BACKWARDS, inflation)
+
+    def related(self, last_items: Sequence[str]) -> list[str]:
+        """Orders what a session's last items lead to, see :func:`rank`."""
+        return rank(last_items, self._closest)
+
+    def _add(self, item: str, other: str, weight: float, inflation: float) -> None:
+        rules = self._items.get(item)
+        if rules is None:
+            rules = self._items[item] = _Rules()
+        has_lost = strengthen(rules.strengths, other, weight, self._kept)
+        rules.total = sum(rules.strengths.values()) if has_lost else rules.total + weight
+        rules.inflation = inflation
+
+    def _closest(self, item: str) -> Iterable[tuple[str, float]]:
+        rules = self._items.get(item)
+        if rules is None:
+            return ()
+        share = 1.0 / (rules.total + SHARE_PRIOR * rules.inflation)
+        return [(other, strength * share) for other, strength in rules.strengths.items()]
+
+    def _inflation(self, timestamp_ms: int) -> float:
+        if self._landmark_ms is None:
+            self._landmark_ms = timestamp_ms
+        half_lives = (timestamp_ms - self._landmark_ms) / self._half_life_ms
+        if half_lives > _MOST_HALF_LIVES:
+            self._restate(exp2(-half_lives), timestamp_ms)
+            half_lives = 0.0
+        return exp2(max(half_lives, -_MOST_HALF_LIVES))
+
+    def _restate(self, deflation: float, landmark_ms: int) -> None:
+        """Moves the landmark long before numbers could overflow."""
+        self._landmark_ms = landmark_ms
+        for rules in self._items.values():
+            rules.strengths = {other: strength * deflation for other, strength in rules.strengths.items()}
+            rules.total *= deflation
+            rules.inflation *= deflation
+
+
+def _by_strength(rule: tuple[str, float]) -> tuple[float, str]:
+    other, strength = rule
+    return strength, other

@@ -1,0 +1,72 @@
+"""The pipeline's own retrieval without a broker: relations, their fold, the items feed, and the shortlist."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from streams.contract.events import Event
+from streams.contract.fold import PartitionRow
+from streams.contract.outputs import Output
+from streams.contract.records import decode_item, decode_relations
+from streams.contract.settings import Settings
+from streams.core.relating import Relating
+from streams.core.relations import ItemRow, RelationsFold
+from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.context import Context
+from streams.core.retrieval.evaluation import LIST_SIZE
+from streams.core.retrieval.shortlist import shortlist
+
+_BATCH: Final = 1000
+
+
+class PipelineRecommender:
+    """What a worker would propose, if every record had reached it before the next decision."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings = replace(settings, kafka=replace(settings.kafka, partitions=1))
+        self._catalogue = Catalogue(settings)
+        self._fold = RelationsFold(settings)
+        self._state = self._fold.open(PartitionRow(), 0, [])
+        self._rows: dict[bytes, ItemRow | None] = {}
+        self._events: list[tuple[int, Event, Sequence[str]]] = []
+        self._offset = 0
+        self._batch = 0
+
+    def learn(self, item: str, before: Sequence[str], timestamp_ms: int) -> None:
+        event = Event(event_id="", timestamp_ms=timestamp_ms, kind="view", item_id=item)
+        self._events.append((self._offset, event, before))
+        self._offset += 1
+        if len(self._events) == _BATCH:
+            self.settle()
+
+    def settle(self) -> None:
+        relating = Relating(0, 1)
+        for offset, event, before in self._events:
+            relating.add(offset, event, event.item_id or "", event.kind, list(before))
+        self._events.clear()
+        self._catalogue.apply(decode_item(summary.value) for summary in self._related(relating.outputs()))
+
+    def recommend(self, last_items: Sequence[str], timestamp_ms: int) -> Sequence[str]:
+        context = Context(
+            item_id=last_items[0],
+            category=None,
+            recent_items=tuple(last_items),
+            view_counts={},
+            cart_items=(),
+            session_items=tuple(last_items),
+            category_shares={},
+            usual_log_price=None,
+            timestamp_ms=timestamp_ms,
+        )
+        return [self._catalogue.ids[item] for item in shortlist(self._catalogue, context, LIST_SIZE).items]
+
+    def _related(self, outputs: Sequence[Output]) -> list[Output]:
+        events = []
+        for output in outputs:
+            events.append((self._batch, decode_relations(output.value)))
+            self._batch += 1
+        for key in self._fold.keys(self._state, events):
+            self._rows.setdefault(key, None)
+        folded = self._fold.fold(self._state, events, self._rows)
+        return list(folded.outputs)
