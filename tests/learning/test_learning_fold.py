@@ -432,3 +432,19 @@ def test_first_weights_differ_by_target_and_by_seed() -> None:
     assert first_weights("purchase", 0) == first_weights("purchase", 0)
     assert first_weights("purchase", 0) != first_weights("churn", 0)
     assert first_weights("purchase", 0) != first_weights("purchase", 1)
+
+
+def test_a_switch_of_the_champion_is_on_the_metrics_and_on_the_models_feed() -> None:
+    triggers = [(offset, 0) for offset in range(400)]
+    examples = batch("purchase", triggers)
+    labels = np.frombuffer(examples.labels)
+    said = np.column_stack([np.full(400, 0.5), np.where(labels > 0, 0.9, 0.1)])
+    fold = LearningFold(SETTINGS)
+    event = fold.decode(Record(MSGPACK.encode(msgspec.structs.replace(examples, probabilities=said.tobytes()))), 0)
+    folded = fold.fold(LearningState(PartitionRow(), "purchase"), [(0, event)], {b"purchase": None})
+    metrics = orjson.loads(next(output.value for output in folded.outputs if output.topic == METRICS))
+    assert (metrics["champion"], metrics["switches"]) == ("perceptron", 1)
+    assert metrics["drift"]["alarms"] == 0
+    sent = [decode_parameters(output.value) for output in folded.outputs if output.topic == MODELS]
+    assert {parameters.member: parameters.champion for parameters in sent}["perceptron"]
+    assert sum(parameters.champion for parameters in sent) == 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.contract.arrays import pack_arrays
 from streams.contract.records import Parameters
@@ -12,6 +13,7 @@ from streams.core.features.schema import feature_schema
 from streams.core.models.family import Family
 from streams.core.models.linear import LinearLearner
 from streams.core.models.logistic import probabilities
+from streams.core.models.perceptron import perceptron_contributions
 from streams.core.models.scoring import Scorers
 
 SCHEMA = feature_schema(DEFAULT_WINDOWS)
@@ -168,3 +170,40 @@ def test_weights_that_cannot_score_are_refused_and_the_last_good_ones_serve(
     )
     assert scorers.version("purchase") == 4
     assert scorers.score("purchase", rows).tobytes() == before
+
+
+def test_the_champion_serves_and_is_explained_once_learning_says_so() -> None:
+    scorers, rows = trained(), vectors(30, seed=5)
+    before = scorers.score("purchase", rows)
+    linear, perceptron = exported(FAMILY, version=7)
+    scorers.apply(replace(linear, champion=False))
+    scorers.apply(replace(perceptron, champion=True))
+    assert scorers.members("purchase") == ["perceptron", "linear"]
+    after = scorers.score("purchase", rows)
+    assert after[:, 0].tobytes() == before[:, 1].tobytes()
+    assert after[:, 1].tobytes() == before[:, 0].tobytes()
+    layers = FAMILY.parameters()["perceptron"]
+    moved = perceptron_contributions(FAMILY._scale.scale().apply(rows), layers)
+    for row, reasons in zip(moved, scorers.reasons("purchase", rows), strict=True):
+        strongest = np.argsort(-np.abs(row), kind="stable")[:3]
+        assert [reason.feature for reason in reasons] == [SCHEMA.names[feature] for feature in strongest]
+        assert [reason.contribution for reason in reasons] == row[strongest].tolist()
+
+
+def test_the_reasons_of_a_blend_sum_to_the_difference_in_its_score() -> None:
+    target = replace(PURCHASE, members=("blend", "linear", "ftrl", "additive", "perceptron"))
+    family, scorers, rows = Family(target, SCHEMA, seed=0), Scorers([target], SCHEMA), vectors(700)
+    labels = (rows[:, 0] > rows[:, 1] * 3).astype(np.float64)
+    family.learn_many(rows, labels, np.ones(700))
+    for member, arrays in family.parameters().items():
+        own, schema = member == "blend", SCHEMA.fingerprint
+        assert scorers.apply(Parameters("purchase", member, own, 1, schema, 700, pack_arrays(arrays)))
+    average = np.zeros((1, len(SCHEMA.names)), np.float32)
+    average[0, np.flatnonzero(SCHEMA.scaled)] = np.sign(family._scale.scale().mean) * np.expm1(
+        np.abs(family._scale.scale().mean)
+    )
+    log_odds_of = np.log(scorers.score("purchase", rows) / (1 - scorers.score("purchase", rows)))[:, 0]
+    base = scorers.score("purchase", average)[0, 0]
+    sums = [sum(reason.contribution for reason in reasons) for reasons in scorers.reasons("purchase", rows, k=99)]
+    assert sums == pytest.approx(log_odds_of - np.log(base / (1 - base)), abs=2e-3)
+    assert np.ptp(sums) > 1.0

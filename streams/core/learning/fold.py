@@ -174,5 +174,5 @@ def _metrics(source: str, name: str, row: LearnerRow, learner: Learner) -> dict[
         "champion": learner.champion,
     }
     if members := learner.quality():
-        return numbers | {"positives": round(row.label_sum), "members": members}
+        return numbers | {"positives": round(row.label_sum), "members": members} | learner.standing()
     return numbers | {"mean_reward": row.label_sum / row.examples}

@@ -24,11 +24,14 @@ class Learner(Protocol):
 
     Attributes:
         layout: Fingerprint of what its state and its parameters are laid out by.
-        champion: The member whose parameters serve.
     """
 
     layout: int
-    champion: str
+
+    @property
+    def champion(self) -> str:
+        """The member whose parameters serve."""
+        ...
 
     def check(self, examples: Examples) -> None:
         """Refuses examples that it cannot learn from.
@@ -48,6 +51,10 @@ class Learner(Protocol):
 
     def quality(self) -> dict[str, dict[str, Any]]:
         """How good each member has been; empty where rewards alone say it."""
+        ...
+
+    def standing(self) -> dict[str, Any]:
+        """How often the champion has changed, and what is known of drift; empty where there is only one member."""
         ...
 
     def arrays(self) -> tuple[Arrays, Arrays]:
@@ -74,7 +81,10 @@ class TargetLearner:
         self._n_columns = len(schema.names)
         self._family = Family(target, schema, settings.seed)
         self.layout = schema.fingerprint
-        self.champion = self._family.champion
+
+    @property
+    def champion(self) -> str:
+        return self._family.champion
 
     def check(self, examples: Examples) -> None:
         _refuse_columns(examples, self._n_columns)
@@ -82,7 +92,9 @@ class TargetLearner:
             raise RejectedRecord("malformed", "a label is neither 0 nor 1")
 
     def learn_many(self, examples: Examples) -> None:
-        self._family.evaluate(examples.members, examples.probabilities, examples.labels, examples.weights)
+        self._family.evaluate(
+            examples.members, examples.probabilities, examples.labels, examples.weights, examples.timestamps_ms
+        )
         served = Served(examples.members, examples.probabilities)
         self._family.learn_many(examples.vectors, examples.labels, examples.weights, served)
 
@@ -91,6 +103,9 @@ class TargetLearner:
 
     def quality(self) -> dict[str, dict[str, Any]]:
         return self._family.quality()
+
+    def standing(self) -> dict[str, Any]:
+        return self._family.standing()
 
     def arrays(self) -> tuple[Arrays, Arrays]:
         return self._family.arrays(), self._family.evaluation_arrays()
@@ -143,6 +158,9 @@ class BanditLearner:
         }
 
     def quality(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def standing(self) -> dict[str, Any]:
         return {}
 
     def arrays(self) -> tuple[Arrays, Arrays]:
@@ -203,6 +221,9 @@ class QLearner:
         return {self.champion: {"table": self._table, "visits": self._visits}}
 
     def quality(self) -> dict[str, dict[str, Any]]:
+        return {}
+
+    def standing(self) -> dict[str, Any]:
         return {}
 
     def arrays(self) -> tuple[Arrays, Arrays]:

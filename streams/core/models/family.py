@@ -1,7 +1,7 @@
 """A target's family: its members learn from the same examples, scaled alike, and are measured side by side."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,11 +11,18 @@ from streams.contract.arrays import Arrays
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, BlendLearner
+from streams.core.models.contest import Contest
+from streams.core.models.drift import DriftWatch
 from streams.core.models.evaluation import Evaluation
-from streams.core.models.members import MemberLearner, new_member
+from streams.core.models.fresh import Fresh, restored_fresh
+from streams.core.models.members import MemberLearner, fresh_name, kind_of, new_member
 from streams.core.models.scaling import RunningScale
 
 Float64Array = NDArray[np.float64]
+
+_FRESH: Final = "fresh"
+_CONTEST: Final = "contest"
+_DRIFT: Final = "drift"
 
 
 class Served(NamedTuple):
@@ -32,29 +39,88 @@ class Served(NamedTuple):
 class Family:
     """The champion and its challengers.
 
+    Any of the members may come to be the champion, by what they had said before the labels existed. When the champion's
+    loss rises, a fresh challenger begins; if it wins, the member of its kind goes on with what it has learned.
+
     Args:
         target: Names the members, champion first.
         seed: With the target's name it gives the first weights of a member that has any.
     """
 
     def __init__(self, target: Target, schema: FeatureSchema, seed: int) -> None:
-        self.champion: str = target.members[0]
+        self._target = target
+        self._schema = schema
+        self._seed = seed
         self._scale = RunningScale(schema.scaled)
         self._members: dict[str, MemberLearner] = {
-            member: new_member(member, target.name, schema, target.prior, seed)
-            for member in target.members
-            if member != BLEND
+            member: self._new(member) for member in target.members if member != BLEND
         }
         self._blend = BlendLearner(tuple(self._members)) if BLEND in target.members else None
+        self._fresh: Fresh | None = None
         self._evaluations: dict[str, Evaluation] = {member: Evaluation() for member in target.members}
+        self._contest = Contest((*target.members, _FRESH))
+        self._drift = DriftWatch()
+
+    @property
+    def champion(self) -> str:
+        """The member that serves."""
+        return self._contest.champion
 
     def evaluate(
-        self, members: Sequence[str], probabilities: Float64Array, labels: Float64Array, weights: Float64Array
+        self,
+        members: Sequence[str],
+        probabilities: Float64Array,
+        labels: Float64Array,
+        weights: Float64Array,
+        timestamps_ms: NDArray[np.int64],
     ) -> None:
-        """Measures the members by what they said before the labels existed, ``(n, n_members)``."""
+        """Measures the members by what they said before the labels existed: the champion may change, drift be found.
+
+        The same examples are to be learned next.
+
+        Args:
+            members: Names of the columns, the one that served first.
+            probabilities: ``(n, n_members)``; NaN for a member that did not exist.
+            labels: 0 or 1, ``(n,)``.
+            weights: ``(n,)``.
+            timestamps_ms: When the predictions were made, ``(n,)``.
+        """
         for column, member in enumerate(members):
             if evaluation := self._evaluations.get(member):
                 evaluation.update(probabilities[:, column], labels, weights)
+        free_from = self._compete(members, probabilities, labels, weights)
+        for row in self._drift.update(probabilities[:, 0], labels, timestamps_ms):
+            if self._fresh is None and row >= free_from:
+                name = fresh_name(self._to_renew(), self._drift.alarms)
+                self._fresh = Fresh(name, self._new(name), skipped=row + 1)
+
+    def _compete(
+        self, members: Sequence[str], probabilities: Float64Array, labels: Float64Array, weights: Float64Array
+    ) -> int:
+        """Lets the champion change; returns the row from which on there may be another fresh challenger."""
+        fresh, free_from, start, n = self._fresh, 0, 0, len(labels)
+        columns = [_FRESH if fresh is not None and member == fresh.name else member for member in members]
+        if fresh is not None and fresh.patience < n and _FRESH in columns:
+            probabilities = probabilities.copy()
+            probabilities[fresh.patience :, columns.index(_FRESH)] = np.nan
+        while start < n:
+            start += self._contest.update(columns, probabilities[start:], labels[start:], weights[start:])
+            if fresh is not None and self._contest.champion == _FRESH:
+                self._contest.champion = kind_of(fresh.name)
+                self._members[kind_of(fresh.name)] = fresh.learner
+                columns = list(members)
+                self._fresh, fresh, free_from = None, None, start
+        if fresh is not None and fresh.patience <= n:
+            self._contest.restart(_FRESH)
+            self._fresh, free_from = None, fresh.patience
+        return free_from
+
+    def _to_renew(self) -> str:
+        """Names the champion, or the best of those that it combines."""
+        return self.champion if self.champion != BLEND else self._contest.best(tuple(self._members))
+
+    def _new(self, member: str) -> MemberLearner:
+        return new_member(member, self._target.name, self._schema, self._target.prior, self._seed)
 
     def learn_many(
         self,
@@ -79,6 +145,8 @@ class Family:
         scaled = self._scale.learn_many(vectors)
         for member in self._members.values():
             member.learn_many(scaled, labels, weights)
+        if self._fresh is not None:
+            self._fresh.learn_many(scaled, labels, weights)
         if self._blend is not None and served is not None:
             self._blend.learn_many(served.members, served.probabilities, labels, weights)
 
@@ -86,19 +154,28 @@ class Family:
         """What scoring needs of each member, its scale included, so that weights never meet another scale."""
         scale = self._scale.scale()
         scaling = {"mean": scale.mean, "inverse_std": scale.inverse_std}
-        parts = {name: member.parameters() | scaling for name, member in self._members.items()}
-        return parts | ({BLEND: self._blend.parameters() | scaling} if self._blend is not None else {})
+        # A reader that meets a version without the fresh challenger forgets it: it comes before the others.
+        fresh = {self._fresh.name: self._fresh.learner} if self._fresh is not None else {}
+        learners: dict[str, MemberLearner | BlendLearner] = {**fresh, **self._parts}
+        return {name: learner.parameters() | scaling for name, learner in learners.items()}
 
     def quality(self) -> dict[str, dict[str, Any]]:
         """How good each member has been, as plain values."""
         return {name: msgspec.structs.asdict(evaluation.quality()) for name, evaluation in self._evaluations.items()}
 
+    def standing(self) -> dict[str, Any]:
+        """Who serves since how many switches, and what the watch for drift has seen, as plain values."""
+        fresh = self._fresh.name if self._fresh else None
+        return {"switches": self._contest.switches, "drift": self._drift.summary() | {"fresh": fresh}}
+
     def arrays(self) -> Arrays:
         """Everything it learns from here on with, as ``<part>/<array>``."""
-        return _joined({"scale": self._scale.arrays()} | {name: part.arrays() for name, part in self._parts.items()})
+        parts = {"scale": self._scale.arrays()} | {name: part.arrays() for name, part in self._parts.items()}
+        return _joined(parts | ({_FRESH: self._fresh.arrays()} if self._fresh is not None else {}))
 
     def evaluation_arrays(self) -> Arrays:
-        return _joined({name: evaluation.arrays() for name, evaluation in self._evaluations.items()})
+        evaluations = {name: evaluation.arrays() for name, evaluation in self._evaluations.items()}
+        return _joined(evaluations | {_CONTEST: self._contest.arrays(), _DRIFT: self._drift.arrays()})
 
     def restore(self, arrays: Arrays, evaluation_arrays: Arrays) -> None:
         """Goes on from where the arrays were taken; a member that they do not know starts new."""
@@ -109,6 +186,12 @@ class Family:
         for member, evaluation in self._evaluations.items():
             if own := _part(evaluation_arrays, member):
                 evaluation.restore(own)
+        if own := _part(arrays, _FRESH):
+            self._fresh = restored_fresh(own, self._new)
+        if own := _part(evaluation_arrays, _CONTEST):
+            self._contest.restore(own)
+        if own := _part(evaluation_arrays, _DRIFT):
+            self._drift.restore(own)
 
     @property
     def _parts(self) -> dict[str, MemberLearner | BlendLearner]:
@@ -118,7 +201,7 @@ class Family:
 def qualities(evaluation_arrays: Arrays) -> dict[str, dict[str, Any]]:
     """Reads how good each member has been from the arrays alone, as plain values."""
     found: dict[str, dict[str, Any]] = {}
-    for name in sorted({name.partition("/")[0] for name in evaluation_arrays}):
+    for name in sorted({name.partition("/")[0] for name in evaluation_arrays} - {_CONTEST, _DRIFT}):
         evaluation = Evaluation()
         evaluation.restore(_part(evaluation_arrays, name))
         found[name] = msgspec.structs.asdict(evaluation.quality())

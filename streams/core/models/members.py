@@ -77,6 +77,27 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 )
 
 
+_SEPARATOR: Final = "#"
+
+
+def fresh_name(member: str, number: int) -> str:
+    """Names the challenger that was begun at an alarm.
+
+    >>> fresh_name("linear", 2)
+    'linear#2'
+    """
+    return f"{member}{_SEPARATOR}{number}"
+
+
+def kind_of(member: str) -> str:
+    """Returns the kind of a member, fresh or not.
+
+    >>> kind_of("linear#2"), kind_of("linear")
+    ('linear', 'linear')
+    """
+    return member.partition(_SEPARATOR)[0]
+
+
 def new_member(member: str, target: str, schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
     """Makes a member of a target's family; its randomness is its own, whatever other members there are."""
-    return KINDS[member].learner(schema, prior, zlib.crc32(f"{seed}/{target}/{member}".encode()))
+    return KINDS[kind_of(member)].learner(schema, prior, zlib.crc32(f"{seed}/{target}/{member}".encode()))

@@ -76,7 +76,7 @@ def progressive_validation(
         for column, threshold in enumerate(thresholds):
             given = probabilities[part, column] if column < len(members) else champion[part]
             alarms[part, column] = threshold.test_then_learn(given, labels[part], weights)
-        family.evaluate(names, scores, labels[part], weights)
+        family.evaluate(names, scores, labels[part], weights, np.arange(start, start + len(scores)))
         family.learn_many(vectors[part], labels[part], weights, Served(names, scores))
         for parameters in _exported(target.name, family, version=start + len(scores), schema=schema):
             scorers.apply(parameters)

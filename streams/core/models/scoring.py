@@ -12,7 +12,7 @@ from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, blend_contributions, blend_logits
 from streams.core.models.logistic import log_odds, probabilities
-from streams.core.models.members import KINDS
+from streams.core.models.members import KINDS, kind_of
 from streams.core.models.scaling import Scale
 
 Float64Array = NDArray[np.float64]
@@ -37,7 +37,8 @@ class Scorers:
         self._targets = {target.name: target for target in targets}
         self._schema = schema
         self._members: dict[tuple[str, str], _Member] = {}
-        self._champions = {target.name: target.members[0] for target in targets}
+        self._fresh: dict[str, str] = {}
+        self._champions: dict[str, str] = {target.name: target.members[0] for target in targets}
 
     def apply(self, parameters: Parameters) -> bool:
         """Takes a record of the models feed.
@@ -46,7 +47,9 @@ class Scorers:
             Whether it is one for these targets and this schema, and scores; what does not is not used.
         """
         target = self._targets.get(parameters.learner)
-        if target is None or parameters.member not in target.members or parameters.schema != self._schema.fingerprint:
+        if target is None or parameters.schema != self._schema.fingerprint:
+            return False
+        if kind_of(parameters.member) not in target.members:
             return False
         try:
             arrays = unpack_arrays(parameters.arrays)
@@ -56,15 +59,19 @@ class Scorers:
             return False
         if score.shape != (1,) or not np.isfinite(score[0]):
             return False
-        self._members[parameters.learner, parameters.member] = _Member(parameters.version, scale, arrays)
+        self._members[target.name, parameters.member] = _Member(parameters.version, scale, arrays)
+        if parameters.member in target.members:
+            self._dismiss(target.name, parameters.version)
+        else:
+            self._fresh[target.name] = parameters.member
         if parameters.champion:
-            self._champions[parameters.learner] = parameters.member
+            self._champions[target.name] = parameters.member
         return True
 
     def members(self, target: str) -> list[str]:
-        """Names the columns of :meth:`score`: the champion, then the others as they are declared."""
+        """Names the columns of :meth:`score`: the champion, the others as declared, then a fresh challenger if any."""
         champion = self._champions[target]
-        return [champion, *(member for member in self._targets[target].members if member != champion)]
+        return [champion, *(member for member in self._all(target) if member != champion)]
 
     def version(self, target: str) -> int:
         """Returns the version of the champion's weights, 0 for the prior."""
@@ -102,15 +109,25 @@ class Scorers:
         """Scores a shopper who has done nothing, with parameters of which nothing is known but their names."""
         scaled = scale.apply(np.zeros((1, len(self._schema.names)), np.float32))
         if member != BLEND:
-            return KINDS[member].logits(scaled, arrays)
+            return KINDS[kind_of(member)].logits(scaled, arrays)
         return blend_logits({name: np.zeros(1) for name in target.members if name != BLEND}, arrays)
+
+    def _all(self, target: str) -> tuple[str, ...]:
+        fresh = self._fresh.get(target)
+        return self._targets[target].members + ((fresh,) if fresh else ())
+
+    def _dismiss(self, target: str, version: int) -> None:
+        """Forgets a fresh challenger that was not exported with this version: it has won, or lost its patience."""
+        fresh = self._fresh.get(target)
+        if fresh is not None and self._members[target, fresh].version < version:
+            del self._fresh[target], self._members[target, fresh]
 
     def _logits(self, target: str, vectors: Float32Array) -> dict[str, Float64Array]:
         """Scores the members that have sent weights; those of one version share their scaled vectors."""
         declared = self._targets[target]
         logits: dict[str, Float64Array] = {}
         scaled_by: dict[int, Float64Array] = {}
-        for name in declared.members:
+        for name in self._all(target):
             member = self._members.get((target, name))
             if name == BLEND:
                 continue
@@ -119,7 +136,7 @@ class Scorers:
                 continue
             if member.version not in scaled_by:
                 scaled_by[member.version] = member.scale.apply(vectors)
-            logits[name] = KINDS[name].logits(scaled_by[member.version], member.arrays)
+            logits[name] = KINDS[kind_of(name)].logits(scaled_by[member.version], member.arrays)
         if blend := self._members.get((target, BLEND)):
             logits[BLEND] = blend_logits(logits, blend.arrays)
         return logits

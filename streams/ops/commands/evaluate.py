@@ -109,6 +109,23 @@ def retrieval(context: click.Context, sessions: tuple[Path, ...], scored: int | 
     write_report(evaluate_retrieval(settings_of(context), sessions, scored), report)
 
 
+@evaluate.command(example="headrace evaluate drift --member linear --seeds 5 --report out.json")
+@click.option("--member", default="linear", show_default=True, help="Of a family.")
+@click.option("--before", type=click.IntRange(min=1000), default=20_000, show_default=True, help="Examples.")
+@click.option("--after", type=click.IntRange(min=1000), default=20_000, show_default=True, help="Examples.")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="Streams.")
+@report_option
+def drift(member: str, before: int, after: int, seeds: int, report: Path | None) -> None:
+    """Measures how fast a member comes back from drift.
+
+    The weights behind the labels are permuted in mid-stream, which makes them no harder to predict. Counted are the
+    examples after which the loss above an oracle's is halved, with the fresh challenger and without.
+    """
+    from streams.ops.evaluate.drift import evaluate_drift
+
+    write_report(evaluate_drift(_members(member, ())[0], before, after, seeds), report)
+
+
 def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member, ...]":
     import msgspec
 
