@@ -35,7 +35,7 @@ WORKER_ENDS: Final = Incident(
 DEAD_LETTERS: Final = Incident(
     "dead-letters",
     logging.WARNING,
-    "see what came: headrace tail dead-letters --from-beginning; mend the producer",
+    "see what came: headrace dead-letters export; mend the producer and the events, then headrace dead-letters replay",
 )
 SKIPPED_OFFSETS: Final = Incident(
     "skipped-offsets",

@@ -25,6 +25,7 @@ from streams.contract.errors import (
 )
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
 from streams.ops.commands.base import Group, report_option, settings_of, write_report
+from streams.ops.commands.dead_letters import dead_letters
 from streams.ops.commands.evaluate import evaluate
 from streams.ops.commands.experiment import experiment
 from streams.ops.commands.health import health
@@ -84,6 +85,7 @@ def headrace(context: click.Context, config: Path | None, bootstrap_servers: str
     context.obj = (config, bootstrap_servers)
 
 
+headrace.add_command(dead_letters)
 headrace.add_command(evaluate)
 headrace.add_command(experiment)
 headrace.add_command(health)

@@ -23,7 +23,8 @@ def main() -> None:
         from streams.ops.worker import run_worker
 
         engine = msgspec.structs.replace(settings.engine, data_dir=arguments[0])
-        run_worker(msgspec.structs.replace(settings, engine=engine))
+        # The terminal is the live view's: the ordinary course of a worker stays out of it.
+        run_worker(msgspec.structs.replace(settings, engine=engine), incident_level="warning")
     else:
         events, seed, users, summary = arguments
         _simulate(settings, int(events), int(seed), int(users), Path(summary))

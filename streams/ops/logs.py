@@ -12,11 +12,12 @@ _REPEAT_S: Final = 10.0
 _MAX_KEPT: Final = 1000
 
 
-def log_configuration(form: Literal["text", "json"], level: str) -> dict[str, Any]:
+def log_configuration(form: Literal["text", "json"], level: str, incident_level: str = "info") -> dict[str, Any]:
     """Builds the configuration of :mod:`logging` for a worker's process; all goes to standard error.
 
     Args:
-        level: Of the libraries, in lower case; incidents are shown from ``info`` on.
+        level: From which on the libraries are heard, in lower case.
+        incident_level: The same of incidents.
     """
     return {
         "version": 1,
@@ -32,7 +33,7 @@ def log_configuration(form: Literal["text", "json"], level: str) -> dict[str, An
             }
         },
         "root": {"level": level.upper(), "handlers": ["stderr"]},
-        "loggers": {incidents.__name__: {"level": "INFO"}},
+        "loggers": {incidents.__name__: {"level": incident_level.upper()}},
     }
 
 

@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_told_and_stops_nobody(tmp_path: Path) -> None:
         told = lines(worker)
     [letters] = [line for line in told if line.get("incident") == "dead-letters"]
     assert (letters["reason"], letters["records"]) == ("malformed", 20)
-    assert "headrace tail dead-letters" in letters["todo"]
+    assert "headrace dead-letters export" in letters["todo"]
     refused = {line["topic"]: line["what"] for line in told if line.get("incident") == "snapshot-refused"}
     assert refused == {"models": "0-0", "items": "1-0"}
 
