@@ -88,6 +88,7 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
         epsilon: The Q agent's.
         mask: Bit ``k`` where kind ``k`` has a candidate, and the bit after them for showing nothing.
         sampling_rate: Share of decisions that are logged.
+        shadow: Whether this was never shown: its name is that of the decision that was, and the policy's.
     """
 
     decision_id: str
@@ -107,6 +108,7 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     mask: int
     models: dict[str, int]
     sampling_rate: float
+    shadow: bool = False
 
 
 class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -13,7 +13,7 @@ from streams.contract.errors import ConfigurationError
 from streams.contract.events import Kind
 from streams.contract.experiment import misfit_of
 from streams.contract.rewards import Rewards
-from streams.contract.topics import POLICY_LEARNERS, Topic, topics
+from streams.contract.topics import POLICY_LEARNERS, POPULAR, Topic, topics
 
 ENVIRONMENT_PREFIX: Final = "HEADRACE_"
 
@@ -147,8 +147,8 @@ class Decisions(Section, frozen=True):
 
     @property
     def policy_names(self) -> tuple[str, ...]:
-        """Who can decide."""
-        return "control", *POLICY_LEARNERS
+        """Who can decide: the control, another that draws uniformly from what is popular, and those that learn."""
+        return "control", POPULAR, *POLICY_LEARNERS
 
 
 class Items(Section, frozen=True):

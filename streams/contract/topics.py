@@ -20,6 +20,7 @@ LEARNERS_CHANGELOG: Final = "learners-changelog"
 
 BANDIT: Final = "bandit"
 Q_AGENT: Final = "q"
+POPULAR: Final = "popular"
 POLICY_LEARNERS: Final = (BANDIT, Q_AGENT)
 
 

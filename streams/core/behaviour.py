@@ -349,6 +349,9 @@ class _Batch:
         self._decisions.append(pending)
         self._undecided.add(key)
         self._partition.count(f"decisions.{policy}")
+        for shadow in fold.experiment.current.shadows:
+            if shadow != policy:
+                self._partition.count(f"shadows.{shadow}")
 
     def _finish_decision(self, offset: int, row: UserRow, decision: OpenDecision) -> None:
         """Hands on what a closed decision has earned; one that was never shown is no zero, and is dropped."""
@@ -410,7 +413,7 @@ class _Batch:
             self._outputs += self._predictor.predict(self._predictions)
             self._predictions = []
         if self._decisions:
-            self._outputs += self._decider.decide(self._decisions)
+            self._outputs += self._decider.decide(self._decisions, self._fold.experiment.current.shadows)
             self._decisions = []
         for row in self._walking:
             self._experiences.add_steps(settle(row.walk))

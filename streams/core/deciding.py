@@ -18,7 +18,7 @@ from streams.contract.records import (
     event_ref,
 )
 from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, DECISIONS, RECOMMENDATIONS
+from streams.contract.topics import CLICKSTREAM, DECISIONS, POPULAR, RECOMMENDATIONS
 from streams.core.policies.choice import CONTROL, PolicyModels, decide
 from streams.core.policies.decision_id import decision_id
 from streams.core.policies.features import slate_features
@@ -26,6 +26,7 @@ from streams.core.policies.q_agent import action_mask
 from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
+from streams.core.retrieval.popular_only import popular_shortlist
 from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlist
 from streams.core.row import OpenDecision, Transition
 from streams.core.sampling import sampled
@@ -64,6 +65,15 @@ class _Choice(NamedTuple):
     mask: int
 
 
+class _Made(NamedTuple):
+    """What one policy decided at one event."""
+
+    ref: str
+    found: Shortlist
+    features: NDArray[np.float64]
+    choice: _Choice
+
+
 class Decider:
     """Makes the decisions of batches of one source partition."""
 
@@ -73,22 +83,38 @@ class Decider:
         self._catalogue = catalogue
         self._policies = policies
 
-    def decide(self, pending: Sequence[PendingDecision]) -> list[Output]:
-        """Makes all decisions, fills them into the rows, and returns what is published of them."""
-        settings = self._settings.decisions
+    def decide(self, pending: Sequence[PendingDecision], shadows: Sequence[str]) -> list[Output]:
+        """Makes all decisions, fills them into the rows, and returns what is published of them.
+
+        Args:
+            shadows: Policies that decide besides, where they are not the one that is shown, for the log only.
+        """
+        made = self._make(pending, [each.policy for each in pending])
+        besides = [(shadow, self._make(pending, [shadow] * len(pending))) for shadow in shadows]
+        outputs: list[Output] = []
+        for place, (each, shown) in enumerate(zip(pending, made, strict=True)):
+            outputs += self._settle(each, shown)
+            for shadow, decisions in besides:
+                if shadow != each.policy:
+                    outputs += self._log(each, decisions[place], shadow)
+        return outputs
+
+    def _make(self, pending: Sequence[PendingDecision], policies: Sequence[str]) -> list[_Made]:
         refs = [event_ref(CLICKSTREAM, self._partition, each.offset) for each in pending]
         contexts = [each.context for each in pending]
-        shortlists = [shortlist(self._catalogue, context, settings.shortlist) for context in contexts]
+        size = self._settings.decisions.shortlist
+        shortlists = [
+            (popular_shortlist if policy == POPULAR else shortlist)(self._catalogue, context, size)
+            for context, policy in zip(contexts, policies, strict=True)
+        ]
         features = slate_features(self._catalogue, contexts, shortlists)
-        choices = self._choose(pending, refs, shortlists, features)
-        outputs: list[Output] = []
-        for place, (each, choice) in enumerate(zip(pending, choices, strict=True)):
-            outputs += self._settle(each, refs[place], shortlists[place], features[place], choice)
-        return outputs
+        choices = self._choose(pending, policies, refs, shortlists, features)
+        return [_Made(*parts) for parts in zip(refs, shortlists, features, choices, strict=True)]
 
     def _choose(
         self,
         pending: Sequence[PendingDecision],
+        policies: Sequence[str],
         refs: Sequence[str],
         shortlists: Sequence[Shortlist],
         features: NDArray[np.float64],
@@ -99,7 +125,7 @@ class Decider:
             kinds[place, : len(found.kinds)] = found.kinds
         masks = [action_mask(found.kinds) for found in shortlists]
         chosen = decide(
-            [each.policy for each in pending],
+            policies,
             features,
             np.array([len(found.items) for found in shortlists]),
             kinds,
@@ -117,25 +143,18 @@ class Decider:
             for length, slate, propensities, scores, *of_kind in rows
         ]
 
-    def _settle(
-        self,
-        each: PendingDecision,
-        ref: str,
-        found: Shortlist,
-        features: NDArray[np.float64],
-        choice: _Choice,
-    ) -> list[Output]:
+    def _settle(self, each: PendingDecision, made: _Made) -> list[Output]:
+        """Fills a decision into the row, and tells the shop."""
+        ref, found, features, choice = made
         if each.transition is not None:
             each.transition.action = choice.kind
             each.transition.mask = choice.mask
-        ids = self._catalogue.ids
-        items = [ids[found.items[slot]] for slot in choice.slate]
+        items = [self._catalogue.ids[found.items[slot]] for slot in choice.slate]
         versions = self._policies.versions
         decision = each.decision
         decision.items = items
         decision.decision_id = decision_id(ref, each.policy, items, choice.propensities, versions)
         decision.features = _with_position(features[choice.slate], is_control=each.policy == CONTROL).tobytes()
-        key = each.user_id.encode()
         recommendation = Recommendation(
             decision.decision_id,
             ref,
@@ -150,30 +169,39 @@ class Decider:
             ],
             versions,
         )
-        outputs = [Output(RECOMMENDATIONS, key, JSON.encode(recommendation))]
+        return [
+            Output(RECOMMENDATIONS, each.user_id.encode(), JSON.encode(recommendation)),
+            *self._log(each, made, each.policy),
+        ]
+
+    def _log(self, each: PendingDecision, made: _Made, policy: str) -> list[Output]:
+        """Says all that is needed to evaluate another policy on what ``policy`` decided, if this event is sampled."""
+        ref, found, features, choice = made
         rate = self._settings.decisions.log_rate
-        if rate and sampled(self._partition, each.offset, _LOG_SALT, rate):
-            logged = LoggedDecision(
-                decision_id=decision.decision_id,
-                event_ref=ref,
-                user_id=each.user_id,
-                timestamp_ms=each.context.timestamp_ms,
-                policy=each.policy,
-                shortlist=[ids[item] for item in found.items],
-                kinds=found.kinds,
-                features=features[: len(found.items)].tobytes(),
-                slate=choice.slate,
-                propensities=choice.propensities,
-                state=each.state,
-                kind=choice.kind,
-                kind_probability=choice.kind_probability,
-                epsilon=self._settings.decisions.q_epsilon,
-                mask=choice.mask,
-                models=versions,
-                sampling_rate=rate,
-            )
-            outputs.append(Output(DECISIONS, key, MSGPACK.encode(logged)))
-        return outputs
+        if not rate or not sampled(self._partition, each.offset, _LOG_SALT, rate):
+            return []
+        is_shadow = policy != each.policy
+        logged = LoggedDecision(
+            decision_id=f"{each.decision.decision_id}/{policy}" if is_shadow else each.decision.decision_id,
+            event_ref=ref,
+            user_id=each.user_id,
+            timestamp_ms=each.context.timestamp_ms,
+            policy=policy,
+            shortlist=[self._catalogue.ids[item] for item in found.items],
+            kinds=found.kinds,
+            features=features[: len(found.items)].tobytes(),
+            slate=choice.slate,
+            propensities=choice.propensities,
+            state=each.state,
+            kind=choice.kind,
+            kind_probability=choice.kind_probability,
+            epsilon=self._settings.decisions.q_epsilon,
+            mask=choice.mask,
+            models=self._policies.versions,
+            sampling_rate=rate,
+            shadow=is_shadow,
+        )
+        return [Output(DECISIONS, each.user_id.encode(), MSGPACK.encode(logged))]
 
 
 def _with_position(features: NDArray[np.float64], *, is_control: bool) -> NDArray[np.float32]:

@@ -16,9 +16,9 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
 
     Returns:
         ``applied``, ``duplicates``, ``late`` (a part of applied), ``dead_letters`` by reason, ``kinds`` of events,
-        ``unjoinable`` feedback, ``decisions``, ``rewards`` earned by type and ``late_rewards`` that were not,
-        ``policies`` with clustered 95 % intervals of the click rate and their lift over the control, and ``funnel`` by
-        category.
+        ``unjoinable`` feedback, ``decisions``, ``shadows`` that were decided besides, ``rewards`` earned by type and
+        ``late_rewards`` that were not, ``policies`` with clustered 95 % intervals of the click rate and their lift over
+        the control, and ``funnel`` by category.
     """
     counts: dict[str, int] = {}
     tallies: dict[str, list[int]] = {}
@@ -40,6 +40,7 @@ def summarise(rows: Iterable[PartitionRow]) -> dict[str, Any]:
         "unjoinable": counts.get("unjoinable", 0),
         "decisions": sum(decisions.values()),
         "decisions_unshown": counts.get("decisions_unshown", 0),
+        "shadows": _with_prefix(counts, "shadows."),
         "rewards": _with_prefix(counts, "rewards."),
         "late_rewards": _with_prefix(counts, "late_rewards."),
         "late_impressions": counts.get("late_impressions", 0),

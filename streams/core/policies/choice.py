@@ -10,7 +10,7 @@ from streams.contract.arrays import unpack_arrays
 from streams.contract.errors import BrokenInvariant
 from streams.contract.records import Parameters
 from streams.contract.settings import Decisions
-from streams.contract.topics import BANDIT, POLICY_LEARNERS, Q_AGENT
+from streams.contract.topics import BANDIT, POLICY_LEARNERS, POPULAR, Q_AGENT
 from streams.core.policies import squarecb, uniform
 from streams.core.policies.features import FINGERPRINT, N_FEATURES
 from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, choose_kinds
@@ -116,7 +116,7 @@ def decide(
     for policy in sorted(set(policies)):
         rows = np.flatnonzero(decided_by == policy)
         slots, explores, picks = uniforms[rows, :n_slots], uniforms[rows, n_slots], uniforms[rows, n_slots + 1]
-        if policy == CONTROL:
+        if policy in (CONTROL, POPULAR):
             _show(choices, rows, uniform.choose(n_items[rows], slots, features.shape[1]))
         elif policy == BANDIT:
             _show(choices, rows, squarecb.choose(scores[rows], n_items[rows], gamma, slots), scores)
