@@ -22,6 +22,7 @@ _POLL_S: Final = 0.2
 _AT_ONCE: Final = 1000
 _CHECK_S: Final = 5.0
 _ANSWER_S: Final = 1.0
+_MAX_KINDS: Final = 100
 
 
 class FeedProgress(NamedTuple):
@@ -42,15 +43,13 @@ class FeedProgress(NamedTuple):
 class Refusals:
     """Reports the records of a feed that cannot be used: each kind once, since as many may come as are published."""
 
-    _MAX_KINDS: Final = 100
-
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._told: set[str] = set()
 
     def note(self, what: str, why: str) -> None:
         """Reports what is refused, unless it was reported before."""
-        if what not in self._told and len(self._told) < self._MAX_KINDS:
+        if what not in self._told and len(self._told) < _MAX_KINDS:
             self._told.add(what)
             report(SNAPSHOT_REFUSED, topic=self._topic, what=what, why=why)
 
