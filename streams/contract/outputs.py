@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from streams.contract.errors import RejectedRecord
+from streams.contract.topics import DEAD_LETTERS
+
 
 class Output(NamedTuple):
     """One record to produce.
@@ -16,3 +19,18 @@ class Output(NamedTuple):
     value: bytes
     partition: int | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def dead_letter(
+    topic: str, partition: int, offset: int, key: bytes | None, value: bytes, rejection: RejectedRecord
+) -> Output:
+    """Makes a dead letter of a record: its value, and in the headers what is wrong with it and where it was."""
+    headers = {
+        "reason": rejection.reason,
+        "detail": rejection.detail[:512],
+        "topic": topic,
+        "partition": str(partition),
+        "offset": str(offset),
+    }
+    encoded = tuple((name, text.encode("utf-8", "replace")) for name, text in headers.items())
+    return Output(DEAD_LETTERS, key and key[:128], value, 0, encoded)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from streams.contract.errors import ConfigurationError
-from streams.contract.events import Kind
+from streams.contract.events import MAX_EVENT_BYTES, Kind
 from streams.contract.experiment import misfit_of
 from streams.contract.rewards import Rewards
 from streams.contract.topics import POLICY_LEARNERS, POPULAR, Topic, topics
@@ -87,6 +87,21 @@ class Time(Section, frozen=True):
     allowed_lateness_s: Seconds = 300.0
     ahead_tolerance_s: Seconds = 300.0
     session_gap_s: Seconds = 1800.0
+
+
+class Admission(Section, frozen=True):
+    """What of ``clickstream`` is taken; what is not becomes a dead letter, and is counted by its reason.
+
+    Attributes:
+        event_bytes: Of one record (``oversized``).
+        behind_s: An event further behind its record's timestamp is refused (``behind``); 0 takes any age, as the replay
+            of a recorded file needs.
+        user_events_per_minute: Of one user, by event time (``flood``): no shopper makes a hundred a second.
+    """
+
+    event_bytes: Annotated[int, Meta(gt=0, le=MAX_EVENT_BYTES)] = MAX_EVENT_BYTES
+    behind_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    user_events_per_minute: Positive = 6000
 
 
 class Window(Section, frozen=True):
@@ -217,6 +232,7 @@ class Settings(Section, frozen=True):
     kafka: Kafka = Kafka()
     engine: Engine = Engine()
     time: Time = Time()
+    admission: Admission = Admission()
     windows: tuple[Window, ...] = DEFAULT_WINDOWS
     targets: tuple[Target, ...] = DEFAULT_TARGETS
     decisions: Decisions = Decisions()

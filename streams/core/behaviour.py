@@ -13,13 +13,14 @@ import msgspec
 import numpy as np
 
 from streams.contract.errors import RejectedRecord
-from streams.contract.events import KINDS, Event, decode_event
+from streams.contract.events import KINDS, Event, decode_event, encode_event
 from streams.contract.fold import Folded, PartitionRow, RowHeader, SourceRecord
-from streams.contract.outputs import Output
+from streams.contract.outputs import Output, dead_letter
 from streams.contract.partitioning import partition_of
 from streams.contract.rewards import REWARD_TYPES
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, Q_AGENT, USERS_CHANGELOG
+from streams.core.admission import Admission
 from streams.core.deciding import Decider, PendingDecision
 from streams.core.experiences import Experiences
 from streams.core.features.schema import WINDOWED, feature_schema
@@ -93,15 +94,13 @@ class BehaviourFold:
         self.windows = Windows(settings.windows)
         self.labels = Labels(settings.targets)
         self.lateness_ms = int(settings.time.allowed_lateness_s * 1000)
-        self.ahead_ms = int(settings.time.ahead_tolerance_s * 1000)
+        self.admission = Admission(settings.admission, settings.time.ahead_tolerance_s)
         self.session_gap_ms = int(settings.time.session_gap_s * 1000)
         self.vector_bytes = 4 * len(feature_schema(settings.windows).names)
 
     def decode(self, record: SourceRecord, partition: int) -> Event:
         event = decode_event(record.value)
-        if event.timestamp_ms > record.timestamp + self.ahead_ms:
-            ahead_s = (event.timestamp_ms - record.timestamp) / 1000
-            raise RejectedRecord("ahead", f"the event is {ahead_s:.0f} s ahead of its record")
+        self.admission.check(record, event)
         if event.user_id is None:
             return event
         key = event.user_id.encode()
@@ -198,6 +197,11 @@ class _Batch:
         self._changed[key] = row
         if event.event_id in row.event_ids:
             partition.count("duplicates")
+            return
+        if refusal := self._fold.admission.admits(row, event):
+            partition.count(f"dead_letters.{refusal.reason}")
+            value = encode_event(event)[: self._fold.settings.engine.dead_letter_bytes]
+            self._outputs.append(dead_letter(CLICKSTREAM, self._state.number, offset, key, value, refusal))
             return
         row.event_ids.append(event.event_id)
         del row.event_ids[:-MAX_EVENT_IDS]

@@ -121,6 +121,8 @@ class UserRow(msgspec.Struct, array_like=True):
             clustered by.
         event_ids: The last few, to drop what a retrying producer sends twice.
         closed: Offsets of the last decisions that were closed, to tell feedback that is late from what never fits.
+        minute: Of event time, since the epoch: the latest that an event came from.
+        minute_events: Events that came since it began.
     """
 
     guard: int = -1
@@ -137,3 +139,5 @@ class UserRow(msgspec.Struct, array_like=True):
     walk: list[Transition] = msgspec.field(default_factory=list)
     exposures: dict[str, list[int]] = msgspec.field(default_factory=dict)
     closed: list[int] = msgspec.field(default_factory=list)
+    minute: int = 0
+    minute_events: int = 0

@@ -23,7 +23,7 @@ import msgspec
 
 from streams.contract.errors import BrokenInvariant, RejectedRecord
 from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, SourceRecord
-from streams.contract.outputs import Output
+from streams.contract.outputs import Output, dead_letter
 from streams.contract.settings import Engine
 from streams.contract.topics import DEAD_LETTERS
 from streams.engine.crash import crash_point
@@ -178,6 +178,9 @@ def fold(
         BrokenInvariant: An output or a row is over its size limit.
     """
     outputs, changed = engine.fold.fold(partition.state, events, rows)
+    for output in outputs:
+        if output.topic == DEAD_LETTERS:
+            engine.progress.noted[f"dead_letters.{output.headers[0][1].decode()}"] += 1
     partition.state.row.guard = last_offset
     encode_row = engine.fold.encode_row
     encoded = {key: encode_row(row) for key, row in changed.items()}
@@ -244,16 +247,8 @@ def _note_latencies(engine: BatchEngine[Any, Any], records: Sequence[SourceRecor
 def _dead_letter(
     engine: BatchEngine[Any, Any], partition: int, record: SourceRecord, rejection: RejectedRecord
 ) -> Output:
-    headers = {
-        "reason": rejection.reason,
-        "detail": rejection.detail[:512],
-        "topic": engine.fold.source,
-        "partition": str(partition),
-        "offset": str(record.offset),
-    }
     value = (record.value or b"")[: engine.limits.dead_letter_bytes]
-    encoded = tuple((name, text.encode("utf-8", "replace")) for name, text in headers.items())
-    return Output(DEAD_LETTERS, record.key and record.key[:128], value, 0, encoded)
+    return dead_letter(engine.fold.source, partition, record.offset, record.key, value, rejection)
 
 
 def _refuse_oversized(limits: Engine, outputs: Sequence[Output], encoded: Mapping[bytes, bytes]) -> None:
