@@ -1,6 +1,6 @@
 """Progressive validation of a family on examples in order: test, then learn, through the code that serves a stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -48,40 +48,64 @@ def progressive_validation(
     seed: int,
     advance: Callable[[int], None] = lambda done: None,
     batch: int = BATCH,
+    known: NDArray[np.int64] | None = None,
 ) -> Progress:
-    """Scores batches with the exported weights, as Behaviour does, then lets Learning's family learn.
+    """Scores with the exported weights, as Behaviour does, then lets Learning's family learn, batch by batch.
 
     Args:
-        vectors: ``(n, n_features)``, in the order in which they are to come.
+        vectors: ``(n, n_features)``, in the order in which they are to be learned.
         labels: 0 or 1, ``(n,)``.
         advance: Told how many examples are done.
-        batch: Examples that are tested with the same weights.
+        batch: Examples that are learned between two exports.
+        known: How many of the examples had been learned when each was predicted, ``(n,)``; all before it if not given.
+            No weights that have learned more are used.
     """
-    family, scorers = Family(target, schema, seed), Scorers([target], schema)
     n, members = len(labels), target.members
-    probabilities = np.zeros((n, len(members)))
-    champion = np.zeros(n)
+    known = np.arange(n) if known is None else known
+    order = np.argsort(known, kind="stable")
+    due = np.searchsorted(known[order], np.arange(batch, n + 2 * batch, batch))
+    family, scorers = Family(target, schema, seed), Scorers([target], schema)
+    probabilities, champion = np.zeros((n, len(members))), np.zeros(n)
     alarms = np.zeros((n, len(members) + 1), np.bool_)
     thresholds = [_Threshold() for _ in range(len(members) + 1)]
     champions: list[tuple[int, str]] = []
-    for start in range(0, n, batch):
-        part = slice(start, start + batch)
-        names, scores = scorers.members(target.name), scorers.score(target.name, vectors[part])
+    served: list[Served] = [Served((), np.zeros((0, 0)))] * n
+    scored = 0
+    for number, start in enumerate(range(0, n, batch)):
+        rows = order[scored : due[number]]
+        scored = int(due[number])
+        names, scores = scorers.members(target.name), scorers.score(target.name, vectors[rows])
         if not champions or champions[-1][1] != names[0]:
             champions.append((start, names[0]))
         for column, member in enumerate(members):
-            probabilities[part, column] = scores[:, names.index(member)]
-        champion[part] = scores[:, 0]
-        weights = np.ones(len(scores))
+            probabilities[rows, column] = scores[:, names.index(member)]
+        champion[rows] = scores[:, 0]
+        for row, score in zip(rows.tolist(), scores, strict=True):
+            served[row] = Served(names, score)
+        part = slice(start, min(start + batch, n))
+        weights = np.ones(part.stop - start)
         for column, threshold in enumerate(thresholds):
             given = probabilities[part, column] if column < len(members) else champion[part]
             alarms[part, column] = threshold.test_then_learn(given, labels[part], weights)
-        family.evaluate(names, scores, labels[part], weights, np.arange(start, start + len(scores)))
-        family.learn_many(vectors[part], labels[part], weights, Served(names, scores))
-        for parameters in _exported(target.name, family, version=start + len(scores), schema=schema):
+        for group in _alike(served, part):
+            own = Served(served[group.start].members, np.stack([each.probabilities for each in served[group]]))
+            ones = np.ones(group.stop - group.start)
+            times = np.arange(group.start, group.stop)
+            family.evaluate(own.members, own.probabilities, labels[group], ones, times)
+            family.learn_many(vectors[group], labels[group], ones, own)
+        for parameters in _exported(target.name, family, version=part.stop, schema=schema):
             scorers.apply(parameters)
-        advance(len(scores))
+        advance(part.stop - start)
     return Progress(members, probabilities, champion, alarms, tuple(champions))
+
+
+def _alike(served: Sequence[Served], part: slice) -> Iterator[slice]:
+    """Cuts a batch where the columns of what was served change: a champion or a fresh challenger came in between."""
+    start = part.start
+    for row in range(part.start + 1, part.stop + 1):
+        if row == part.stop or served[row].members != served[start].members:
+            yield slice(start, row)
+            start = row
 
 
 def _exported(target: str, family: Family, version: int, schema: FeatureSchema) -> list[Parameters]:

@@ -18,6 +18,8 @@ DATASETS: Final = {
 }
 """Name to its file below the folder of the data sets, its label, and what is not a feature."""
 
+TAOBAO: Final = "taobao_userbehavior/user_histories.csv"
+
 evaluate = Group(
     "evaluate", example="headrace evaluate models --help", help="Measures the core on files, without Kafka."
 )
@@ -33,9 +35,9 @@ def data_dir() -> Path:
     "headrace evaluate models --dataset csv sales.csv --label sold --time at --plot out.png"
 )
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option("--dataset", type=click.Choice((*DATASETS, "csv")), required=True)
+@click.option("--dataset", type=click.Choice((*DATASETS, "taobao", "csv")), required=True)
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Orders of the examples.")
-@click.option("--label", metavar="COLUMN", help="What to predict; it has two values.")
+@click.option("--label", metavar="COLUMN", help="What to predict: a column of two values; of taobao a target.")
 @click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave it out; may be repeated.")
 @click.option("--time", metavar="COLUMN", help="Order the rows by it, instead of at random.")
 @click.option("--members", metavar="NAME,NAME", help="Of the family, champion first.")
@@ -43,7 +45,9 @@ def data_dir() -> Path:
 @click.option("--yardstick", is_flag=True, help="Also batch gradient boosting on the same split.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png|FILE.html")
 @report_option
+@click.pass_context
 def models(
+    context: click.Context,
     path: Path | None,
     dataset: str,
     seeds: int,
@@ -61,6 +65,7 @@ def models(
     Each example is predicted before it is learned, by the code that serves the stream. Data sets are looked for in
     HEADRACE_DATA, ../shared/data without it; `csv` takes any table with a header.
     """
+    from streams.ops.evaluate.clickstream import read_clickstream
     from streams.ops.evaluate.models import MEMBERS, Options, evaluate_table
     from streams.ops.evaluate.plots import require_matplotlib, write_plot
     from streams.ops.evaluate.table import read_table
@@ -71,7 +76,13 @@ def models(
             raise click.BadParameter("--plot takes a .png or an .html file.")
         require_matplotlib()
     options = Options(_members(members, MEMBERS), seeds, trees, yardstick)
-    if dataset == "csv":
+    if dataset == "taobao":
+        path, label = path or data_dir() / TAOBAO, label or "purchase"
+        if ignored or time:
+            raise click.UsageError("--dataset taobao has its own features and its own time.")
+        with progress(f"folding {path.name}", "events") as advance:
+            table = read_clickstream(path, label, settings_of(context), advance)
+    elif dataset == "csv":
         if path is None:
             raise click.UsageError("--dataset csv needs the path of a table.")
     elif path is not None:
@@ -79,7 +90,8 @@ def models(
     else:
         file, own_label, not_features = DATASETS[dataset]
         path, label, ignored = data_dir() / file, label or own_label, (*ignored, *not_features)
-    table = read_table(path, label, ignored, time)
+    if dataset != "taobao":
+        table = read_table(path, label, ignored, time)
     with progress(f"learning {path.name}", "examples", len(table.labels) * seeds) as advance:
         outcome = evaluate_table(label or "", table, options, advance)
     if plot is not None:

@@ -72,7 +72,7 @@ def evaluate_table(name: str, table: Table, options: Options, advance: Callable[
         random = np.random.default_rng(seed)
         order = np.arange(len(table.labels)) if table.ordered else random.permutation(len(table.labels))
         vectors, labels = table.vectors[order], table.labels[order]
-        progress = progressive_validation(target, table.schema, vectors, labels, seed, advance)
+        progress = progressive_validation(target, table.schema, vectors, labels, seed, advance, known=table.known)
         champions.append([list(change) for change in progress.champions])
         said = _said(progress)
         if options.trees:

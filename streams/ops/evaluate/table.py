@@ -40,6 +40,7 @@ class Table(NamedTuple):
         ordered: Whether the rows are in the order of a time column; otherwise any order is as good.
         raw: The same columns for a learner that wants codes and NaN, ``(n, n_columns)``.
         categorical: Which of those columns are codes.
+        known: How many of the examples were learned when each was predicted, ``(n,)``; ``None`` for all before it.
     """
 
     schema: FeatureSchema
@@ -48,6 +49,7 @@ class Table(NamedTuple):
     ordered: bool
     raw: Float64Array
     categorical: NDArray[np.bool_]
+    known: NDArray[np.int64] | None = None
 
 
 class _Column(NamedTuple):
