@@ -12,11 +12,11 @@ from streams.core.models.measures import losses
 
 Float64Array = NDArray[np.float64]
 
-FADING_EXAMPLES: Final = 1000.0
+FADING_EXAMPLES: Final = 3000.0
 """An example counts e times less after so many others."""
 
 STANDARD_ERRORS: Final = 2.0
-LEAST_EXAMPLES: Final = 100.0
+LEAST_EXAMPLES: Final = 300.0
 """What the faded examples have to be worth before anybody is replaced."""
 
 _FADE: Final = 1.0 - 1.0 / FADING_EXAMPLES
