@@ -6,11 +6,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from producers.simulator.behaviour import (
+    ClickContext,
     cart_probabilities,
     click_probabilities,
     purchase_probabilities,
 )
 from producers.simulator.event_queue import Session
+from producers.simulator.optimum import Look, best_expected_clicks
 from producers.simulator.parameters import SimulationParameters
 from producers.simulator.plan import Step, purchase_delays_ms
 from producers.simulator.population import Population
@@ -44,11 +46,13 @@ class Shown(NamedTuple):
     Attributes:
         clicks: How many slots are clicked.
         expected_clicks: Sum of the true click probabilities.
+        best_clicks: The same of the best slate of the shop, with as many slots.
         unknown: Items that the shop does not have; nobody clicks on them.
     """
 
     clicks: int
     expected_clicks: float
+    best_clicks: float
     unknown: int
 
 
@@ -124,15 +128,21 @@ class Shoppers:
             np.array([item in sight.session.seen for sight, _, item in slots], dtype=bool),
             np.array([sight.session.is_buying for sight, _, _ in slots], dtype=bool),
         )
+        best = best_expected_clicks(self._population, [_look(sight) for sight in sights])
         one_by_one = iter(probabilities.tolist())
-        return [self._react(sight, slots, one_by_one) for sight, slots in zip(sights, known, strict=True)]
+        return [
+            self._react(sight, slots, one_by_one, best_clicks)
+            for sight, slots, best_clicks in zip(sights, known, best, strict=True)
+        ]
 
     def _known(self, sight: Sight) -> list[tuple[int, int]]:
         """Lists slot and item of what the shop has."""
         indices = map(self._item_indices.get, sight.item_ids)
         return [(slot, item) for slot, item in enumerate(indices) if item is not None]
 
-    def _react(self, sight: Sight, slots: Sequence[tuple[int, int]], probabilities: Iterator[float]) -> Shown:
+    def _react(
+        self, sight: Sight, slots: Sequence[tuple[int, int]], probabilities: Iterator[float], best_clicks: float
+    ) -> Shown:
         """Lets a shopper look at a slate; takes a probability for each of its slots."""
         session, decision_id = sight.session, sight.decision_id
         click_ms = impression_ms = sight.view_ms + 500 + int(1000 * next(self._uniform))
@@ -148,7 +158,7 @@ class Shoppers:
             session.add(Step(click_ms, _NO_ORDER, "click", item, decision_id, slot))
             if clicks == 1 and next(self._uniform) < _FOLLOWED_SHARE:
                 self._follow(session, item, click_ms + 300)
-        return Shown(clicks, expected_clicks, len(sight.item_ids) - len(slots))
+        return Shown(clicks, expected_clicks, best_clicks, len(sight.item_ids) - len(slots))
 
     def _follow(self, session: Session, item: int, view_ms: int) -> None:
         """Views a clicked item, and perhaps puts it into the cart and buys it."""
@@ -162,6 +172,11 @@ class Shoppers:
         if next(self._uniform) < purchase_probabilities(self._population, user, thing, is_buying)[0]:
             purchase_ms = cart_ms + int(purchase_delays_ms(self._rng, (1,))[0])
             session.add(Step(purchase_ms, _NO_ORDER, "purchase", item))
+
+
+def _look(sight: Sight) -> Look:
+    session = sight.session
+    return Look(session.user, ClickContext(sight.viewed_item, session.seen, session.is_buying), len(sight.item_ids))
 
 
 def _uniforms(rng: np.random.Generator) -> Iterator[float]:

@@ -31,12 +31,19 @@ class PolicyTruth(msgspec.Struct):
         items: Shown in them.
         clicks: On them.
         expected_clicks: Sum of the true click probabilities.
+        best_clicks: The same of the best slates of the shop, each with as many slots.
     """
 
     slates: int = 0
     items: int = 0
     clicks: int = 0
     expected_clicks: float = 0.0
+    best_clicks: float = 0.0
+
+    @property
+    def regret(self) -> float:
+        """Expected clicks that the best slates would have had more."""
+        return self.best_clicks - self.expected_clicks
 
     @property
     def true_click_rate(self) -> float:
@@ -97,6 +104,9 @@ class Simulation:
         publisher: Also tells the offset of each view, which names the decision made at it.
         recommendations: Must be reading before :meth:`run`.
         topic: That ``publisher`` writes to.
+
+    Attributes:
+        policies: Policy to the truth about the slates that it chose so far.
     """
 
     def __init__(
@@ -117,7 +127,7 @@ class Simulation:
         self._claims: dict[str, Waiting] = {}
         self._met: list[tuple[Waiting, Recommendation]] = []
         self._by_kind: Counter[str] = Counter()
-        self._policies: dict[str, PolicyTruth] = {}
+        self.policies: dict[str, PolicyTruth] = {}
         self._fallbacks = 0
         self._unknown_items = 0
         self._latest_ms = -1
@@ -217,11 +227,12 @@ class Simulation:
             for waiting, decision in slates
         ]
         for (_, decision), shown in zip(slates, self._shoppers.see(sights), strict=True):
-            truth = self._policies.setdefault(decision.policy, PolicyTruth())
+            truth = self.policies.setdefault(decision.policy, PolicyTruth())
             truth.slates += 1
             truth.items += len(decision.items)
             truth.clicks += shown.clicks
             truth.expected_clicks += shown.expected_clicks
+            truth.best_clicks += shown.best_clicks
             self._unknown_items += shown.unknown
         for waiting, _ in met:
             self._go_on(waiting)
@@ -242,7 +253,7 @@ class Simulation:
             fallbacks=self._fallbacks,
             repeats=self._recommendations.repeats,
             unknown_items=self._unknown_items,
-            policies=self._policies,
+            policies=self.policies,
             last_timestamp_ms=self._latest_ms,
             stopped=stopped,
         )

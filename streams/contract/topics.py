@@ -53,7 +53,7 @@ def topics(partitions: int, learners: Sequence[str]) -> list[Topic]:
         Topic(MODELS, "learner/member", "Parameters, MessagePack", 1, "compact", "learning"),
         Topic(ITEMS, "item_id", "ItemSummary, MessagePack", partitions, "compact", "relations"),
         Topic(EXPERIMENTS, "running", "Experiment, JSON", 1, "compact", "headrace experiment set"),
-        Topic(METRICS, "source", "one interval's numbers, JSON", 1, "delete", "every worker"),
+        Topic(METRICS, "source", "one interval's numbers, JSON", 1, "delete", "every worker, learner and simulator"),
         Topic(DEAD_LETTERS, "-", "raw bytes, capped; reason and origin in headers", 1, "delete", "every fold"),
         Topic(USERS_CHANGELOG, "user_id", "user row, MessagePack", partitions, "compact", "behaviour"),
         Topic(ITEM_ROWS_CHANGELOG, "item_id", "item row, MessagePack", partitions, "compact", "relations"),

@@ -19,6 +19,7 @@ class Board:
         self._partitions: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._workers: dict[str, Mapping[str, Any]] = {}
         self._learners: dict[str, Mapping[str, Any]] = {}
+        self._truths: Mapping[str, Any] = {}
         self.busy_s = 0.0
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -27,6 +28,9 @@ class Board:
             known = self._learners.get(record["learner"])
             if known is None or record["version"] >= known["version"]:
                 self._learners[record["learner"]] = record
+            return
+        if "folds" not in record:
+            self._truths = record["policies"]
             return
         self._workers[record["source"]] = record
         if any(fold["records_per_s"] for fold in record["folds"].values()):
@@ -65,6 +69,10 @@ class Board:
     def learners(self) -> dict[str, Mapping[str, Any]]:
         """Returns each learner's latest record, by name."""
         return dict(sorted(self._learners.items()))
+
+    def truths(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns by policy what the simulator says is true of its slates; empty where shoppers are real."""
+        return self._truths
 
     def sources(self) -> set[str]:
         """Names the source topics whose folds report."""

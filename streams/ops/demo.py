@@ -14,13 +14,15 @@ import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from rich.console import Console
 
+from producers.simulator.simulate import PolicyTruth
 from streams.contract.connection import client_configuration
 from streams.contract.errors import BrokenInvariant
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, EXPERIENCES, METRICS, RELATIONS
 from streams.ops.board import Board
 from streams.ops.broker import EmbeddedBroker
-from streams.ops.live import View, choose_view, policies_table, targets_table
+from streams.ops.live import View, choose_view, policies_table, regret_line, targets_table
+from streams.ops.simulating import describe_truth
 from streams.ops.topics import create_topics
 
 _POLL_S: Final = 0.25
@@ -73,7 +75,8 @@ def make_report(board: Board, summary: dict[str, Any], seconds: float) -> dict[s
     totals = board.totals()
     policies = totals["policies"]
     for name, truth in summary["policies"].items():
-        policies.get(name, {})["true_ctr"] = truth["expected_clicks"] / truth["items"] if truth["items"] else None
+        if name in policies:
+            policies[name] |= describe_truth(PolicyTruth(**truth))
     learned = {name: record for name, record in board.learners().items() if "members" in record}
     keys = ("auc", "log_loss", "base_log_loss", "calibration", "accuracy", "recall", "f1", "threshold")
     return {
@@ -219,3 +222,4 @@ def _print_summary(console: Console, board: Board, report: dict[str, Any]) -> No
     )
     console.print(targets_table(board))
     console.print(policies_table({"policies": report["policies"]}))
+    console.print(regret_line(board))

@@ -97,6 +97,15 @@ def policies_table(totals: Mapping[str, Any]) -> Table:
     return table
 
 
+def regret_line(board: Board) -> Text:
+    """Says how many clicks a slate each policy is behind the best slates of the shop, where that is known."""
+    truths = board.truths()
+    if not truths:
+        return Text()
+    behind = ", ".join(f"{name} {truth['regret_per_slate']:.3f}" for name, truth in sorted(truths.items()))
+    return Text(f"regret against the known optimum, clicks a slate: {behind}", style="dim")
+
+
 def targets_table(board: Board) -> Table:
     """Draws how well each target's champion predicts what came after."""
     columns = ("examples", "positives", "AUC", "log loss", "base rate's", "calibration", "F1")
@@ -140,6 +149,7 @@ def _screen(board: Board, done: int, total: int, elapsed_s: float) -> Renderable
             Text(),
             targets_table(board),
             policies_table(totals),
+            regret_line(board),
         ),
         title="Headrace",
     )

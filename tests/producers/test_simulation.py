@@ -114,6 +114,7 @@ def test_clicks_happen_as_often_as_is_true_of_what_was_shown() -> None:
         # Clicks are a sum of independent Bernoulli draws: the variance is below the mean.
         assert abs(truth.clicks - truth.expected_clicks) < 4 * truth.expected_clicks**0.5
         assert truth.true_click_rate == truth.expected_clicks / truth.items
+        assert truth.regret == truth.best_clicks - truth.expected_clicks > 0.0
     assert 0.01 < summary.policies["control"].true_click_rate < 0.1
 
 

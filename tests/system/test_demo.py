@@ -16,7 +16,7 @@ import pytest
 from tests.system.cluster import DEADLINE_S, ROOT
 
 EVENTS: Final = 4000
-POLICY: Final = {"decisions", "impressions", "clicks", "ctr", "ctr_ci95"}
+POLICY: Final = {"decisions", "impressions", "clicks", "ctr", "ctr_ci95", "true_ctr", "regret", "regret_per_slate"}
 TARGET: Final = {"examples", "positives", "auc", "log_loss", "base_log_loss", "calibration"}
 
 
