@@ -1,12 +1,12 @@
 """What a fold hands back: the records to produce, before anything is stored."""
 
-from typing import NamedTuple
+import msgspec
 
 from streams.contract.errors import RejectedRecord
 from streams.contract.topics import DEAD_LETTERS
 
 
-class Output(NamedTuple):
+class Output(msgspec.Struct, frozen=True, gc=False):
     """One record to produce.
 
     Attributes:

@@ -14,6 +14,7 @@ from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, RELATIONS
 from streams.engine.connection import faust_credentials
 from streams.engine.exits import OVERDUE, REFUSED, UNREACHABLE, end_process
+from streams.engine.garbage import collect_seldom
 from streams.engine.incidents import REBALANCE_BEGINS, REBALANCE_ENDS, WORKER_STARTS, WORKER_STOPS, report
 from streams.engine.offsets import Offsets
 from streams.engine.tables import BatchTable
@@ -121,6 +122,7 @@ class BatchApp(faust.App):
             seconds=_since(begun_s),
         )
         await super().on_start()
+        collect_seldom()
         self.watchdog.start()
 
     def on_rebalance_start(self) -> None:

@@ -81,9 +81,9 @@ class ProducerOutputs:
 
 def _by_destination(outputs: Iterable[Output]) -> Mapping[tuple[str, int], list[dict[str, Any]]]:
     destinations: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-    for topic, key, value, partition, headers in outputs:
-        message: dict[str, Any] = {"key": key, "value": value}
-        if headers:
-            message["headers"] = list(headers)
-        destinations[topic, -1 if partition is None else partition].append(message)
+    for output in outputs:
+        message: dict[str, Any] = {"key": output.key, "value": output.value}
+        if output.headers:
+            message["headers"] = list(output.headers)
+        destinations[output.topic, -1 if output.partition is None else output.partition].append(message)
     return destinations

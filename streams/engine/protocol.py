@@ -16,6 +16,7 @@ on must end the process before *acknowledge*: the caller sees to that.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from time import perf_counter_ns
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -72,12 +73,14 @@ class OpenPartition(Generic[EventT, RowT]):
         state: The fold's, with the partition's row.
         changelog_end: Offset that the next row of its changelog will have.
         committed: The partition's row as it was last stored; what other threads may look at.
+        hot: The rows that changed last, as they were stored; they need not be read and decoded again.
     """
 
     number: int
     state: Any
     changelog_end: int
     committed: bytes
+    hot: dict[bytes, RowT] = field(default_factory=dict)
 
 
 @dataclass
@@ -125,14 +128,14 @@ async def commit_batch(
     clock.passed("decode")
     rows = load(engine, partition, events)
     clock.passed("load")
-    outputs, encoded = fold(engine, partition, events, rows, last_offset=fresh[-1].offset)
+    outputs, changed, encoded = fold(engine, partition, events, rows, last_offset=fresh[-1].offset)
     clock.passed("fold")
     await emit(engine, [*dead_letters, *outputs])
     _note_latencies(engine, fresh)
     clock.passed("emit")
     await log(engine, partition, encoded)
     clock.passed("log")
-    store(engine, partition, encoded)
+    store(engine, partition, changed, encoded)
     clock.passed("store")
     acknowledge()
     engine.progress.stamp += 1
@@ -159,10 +162,13 @@ def load(
     engine: BatchEngine[EventT, RowT], partition: OpenPartition[EventT, RowT], events: Sequence[tuple[int, EventT]]
 ) -> dict[bytes, RowT | None]:
     """Reads the rows of all keys touched, by events or by deadlines that fall due, in one multi-get."""
-    keys = list(engine.fold.keys(partition.state, events))
-    decode_row = engine.fold.decode_row
-    stored = engine.table.read(partition.number, keys)
-    return {key: None if value is None else decode_row(value) for key, value in zip(keys, stored, strict=True)}
+    hot, decode_row = partition.hot, engine.fold.decode_row
+    rows: dict[bytes, RowT | None] = {key: hot.get(key) for key in engine.fold.keys(partition.state, events)}
+    cold = [key for key, row in rows.items() if row is None]
+    for key, value in zip(cold, engine.table.read(partition.number, cold), strict=True):
+        if value is not None:
+            rows[key] = decode_row(value)
+    return rows
 
 
 def fold(
@@ -171,8 +177,8 @@ def fold(
     events: Sequence[tuple[int, EventT]],
     rows: dict[bytes, RowT | None],
     last_offset: int,
-) -> tuple[list[Output], dict[bytes, bytes]]:
-    """Applies the events and encodes what changed; the partition's row comes last.
+) -> tuple[list[Output], dict[bytes, RowT], dict[bytes, bytes]]:
+    """Applies the events and encodes what changed; the partition's row comes last of what is encoded.
 
     Raises:
         BrokenInvariant: An output or a row is over its size limit.
@@ -186,7 +192,7 @@ def fold(
     encoded = {key: encode_row(row) for key, row in changed.items()}
     encoded[PARTITION_KEY] = _encode(partition.state.row)
     _refuse_oversized(engine.limits, outputs, encoded)
-    return outputs, encoded
+    return outputs, changed, encoded
 
 
 async def emit(engine: BatchEngine[EventT, RowT], outputs: Sequence[Output]) -> None:
@@ -206,11 +212,24 @@ async def log(
 
 
 def store(
-    engine: BatchEngine[EventT, RowT], partition: OpenPartition[EventT, RowT], encoded: Mapping[bytes, bytes]
+    engine: BatchEngine[EventT, RowT],
+    partition: OpenPartition[EventT, RowT],
+    changed: Mapping[bytes, RowT],
+    encoded: Mapping[bytes, bytes],
 ) -> None:
     """Writes rows and changelog offset to RocksDB at once."""
     engine.table.write(partition.number, encoded, partition.changelog_end - 1)
     partition.committed = encoded[PARTITION_KEY]
+    _keep_hot(partition.hot, changed, engine.limits.hot_rows)
+
+
+def _keep_hot(hot: dict[bytes, RowT], changed: Mapping[bytes, RowT], limit: int) -> None:
+    """Makes the changed rows the last to be let go of, and lets go of those that changed least recently."""
+    for key in changed:
+        hot.pop(key, None)
+    hot.update(changed)
+    for key in list(islice(hot, max(len(hot) - limit, 0))):
+        del hot[key]
 
 
 def _count_skipped(engine: BatchEngine[Any, Any], row: PartitionRow, fresh: Sequence[SourceRecord]) -> None:

@@ -98,6 +98,11 @@ class Worker:
             committed=stored,
         )
 
+    @property
+    def hot(self) -> list[bytes]:
+        """Keys of the rows that are in memory, the least recently changed first."""
+        return list(self._partition.hot)
+
     def fold(self, batch: Sequence[Record]) -> bool:
         """Takes one batch through the protocol and says whether it was acknowledged."""
         acknowledged: list[bool] = []

@@ -49,9 +49,9 @@ def log_before_emit() -> Replacements:
     held: list[Any] = []
 
     def remember(engine: Any, partition: Any, *arguments: Any, **options: Any) -> Any:
-        outputs, encoded = fold(engine, partition, *arguments, **options)
+        outputs, changed, encoded = fold(engine, partition, *arguments, **options)
         folded[:] = [partition, encoded]
-        return outputs, encoded
+        return outputs, changed, encoded
 
     async def log_first(engine: Any, outputs: Any) -> None:
         held[:] = outputs

@@ -197,3 +197,11 @@ def test_what_is_too_large_ends_the_worker_before_anything_is_out(limits: Engine
     with pytest.raises(BrokenInvariant, match=what):
         worker.fold([Record(0, encode_event(event))])
     assert broker.delivered == []
+
+
+def test_no_more_rows_stay_in_memory_than_are_declared_and_those_that_changed_last_do() -> None:
+    worker = Worker(Broker(), Disk(), Engine(hot_rows=2))
+    for offset, user in enumerate(["a", "b", "c", "b", "d"]):
+        event = Event(event_id="e", timestamp_ms=0, kind="view", user_id=user, item_id="i")
+        worker.fold([Record(offset, encode_event(event))])
+    assert worker.hot == [b"b", b"d"]

@@ -1,11 +1,15 @@
 """The same log and the same feeds give the same rows and outputs, to the byte, however the log is cut into batches."""
 
+import msgspec
 import pytest
 
 from streams.contract.records import decode_logged_decision
+from streams.contract.settings import Engine
 from streams.contract.topics import DECISIONS
 from streams.core.policies.q_agent import NOTHING
 from tests.pipeline.running import (
+    SETTINGS,
+    Pipeline,
     examples,
     learned_rows,
     partition_rows,
@@ -78,3 +82,15 @@ def test_a_restart_after_every_batch_changes_nothing() -> None:
     assert published(pipeline) == published(shopped())
     assert examples(pipeline) == examples(shopped())
     assert relations(pipeline) == relations(shopped())
+
+
+@pytest.mark.parametrize("hot_rows", [0, 3])
+def test_rows_that_stay_in_memory_change_nothing(hot_rows: int) -> None:
+    settings = msgspec.structs.replace(SETTINGS, engine=Engine(hot_rows=hot_rows))
+    pipeline = Pipeline(settings, feeds=shopped().begun_with, log=shopped().log)
+    pipeline.behave(13)
+    pipeline.learn(130)
+    assert user_rows(pipeline) == user_rows(shopped())
+    assert published(pipeline) == published(shopped())
+    assert examples(pipeline) == examples(shopped())
+    assert learned_rows(pipeline) == learned_rows(replayed(SIZES[0]))
