@@ -17,7 +17,6 @@ from streams.contract.fold import Folded, PartitionRow, SourceRecord
 from streams.contract.outputs import Output
 from streams.contract.settings import load_settings
 from streams.engine.app import BatchApp
-from streams.engine.outputs import ProducerOutputs
 from streams.engine.worker import FoldWorker
 
 
@@ -61,7 +60,7 @@ def main() -> None:
     settings = load_settings(environment={"HEADRACE_ENGINE__APP_ID": "wordcount", **os.environ})
     app = BatchApp(settings)
     table = app.rows("words", WordCount.changelog, settings.kafka.partitions)
-    worker = FoldWorker(WordCount(), table, ProducerOutputs(settings.kafka, settings.engine), app.offsets, settings)
+    worker = FoldWorker(WordCount(), table, app.outputs, app.offsets, settings)
     source = app.batches(WordCount.source, settings.kafka.partitions)
     app.agent(source, name="wordcount", concurrency=1)(worker.run)
     app.finalize()

@@ -15,7 +15,6 @@ from streams.contract.errors import ConfigurationError
 from streams.contract.settings import Settings, load_settings
 from streams.engine.app import BatchApp
 from streams.engine.feeds import FeedReader
-from streams.engine.outputs import ProducerOutputs
 from streams.engine.worker import FoldWorker
 from streams.ops.exposition import WorkerCollector, registry_of
 from streams.ops.health import Health
@@ -39,8 +38,7 @@ def build_app(settings: Settings, folds: Sequence[str] = tuple(FOLDS)) -> BatchA
     if unknown := set(folds) - set(FOLDS):
         raise ConfigurationError(f"there is no fold {sorted(unknown)[0]!r}; there are {', '.join(FOLDS)}")
     app = BatchApp(settings, group=".".join([settings.engine.app_id, *(folds if set(folds) != set(FOLDS) else ())]))
-    outputs = ProducerOutputs(settings.kafka, settings.engine)
-    workers = [FOLDS[name](app, settings, outputs) for name in FOLDS if name in folds]
+    workers = [FOLDS[name](app, settings, app.outputs) for name in FOLDS if name in folds]
     _watch(app, settings, {worker.engine.fold.source: worker for worker in workers})
     app.finalize()
     return app

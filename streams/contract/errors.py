@@ -9,6 +9,7 @@
     ├── UnreachableBroker       no broker answers at the configured address: print, exit with 4; trying again may help
     ├── BrokenInvariant         a promise would be broken: end the process, let a supervisor restart it
     │   └── UndeliveredOutput   the broker did not take an output or a changelog row
+    │       └── FencedWorker    another worker owns the partition now: end the process, let a supervisor restart it
     └── UnreadableSource        a file to replay or evaluate is not what it should be: print, exit with 2
 """
 
@@ -49,6 +50,10 @@ class BrokenInvariant(HeadraceError):
 
 class UndeliveredOutput(BrokenInvariant):
     """The broker did not acknowledge an output or a changelog row."""
+
+
+class FencedWorker(UndeliveredOutput):
+    """Another worker owns the partition now; whatever this one still holds of it is out of date."""
 
 
 class UnreadableSource(HeadraceError):

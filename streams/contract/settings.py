@@ -51,6 +51,11 @@ class Engine(Section, frozen=True):
         fetch_wait_ms: How long the broker may hold an empty fetch.
         hold_ms: How long ``relations`` and ``experiences`` are gathered before they are folded.
         watchdog_s: With lag and no progress, or without an assignment, for so long, the worker exits.
+        delivery: ``transactions`` make outputs exactly once for readers of committed records; ``auto`` takes them on
+            every broker but the embedded one, which cannot abort them.
+        transaction_timeout_s: The broker aborts a transaction that is open for so long, so it holds readers no longer.
+        instance_id: Of this worker alone, the same at every start: then a restart within the session moves no
+            partitions. Empty for none.
         max_output_bytes: Of one record; a larger one stops the worker before anything is produced.
         max_row_bytes: Likewise of one row.
         dead_letter_bytes: What a dead letter keeps of the record.
@@ -66,7 +71,10 @@ class Engine(Section, frozen=True):
     commit_interval_s: Seconds = 0.5
     session_timeout_s: Seconds = 10.0
     heartbeat_interval_s: Seconds = 1.0
+    delivery: Literal["auto", "transactions", "at-least-once"] = "auto"
     delivery_timeout_s: Seconds = 30.0
+    transaction_timeout_s: Seconds = 15.0
+    instance_id: str = ""
     shutdown_timeout_s: Seconds = 15.0
     watchdog_s: Seconds = 60.0
     standby_replicas: Annotated[int, Meta(ge=0)] = 0

@@ -7,13 +7,15 @@ from typing import Any, Protocol, cast
 
 import faust
 from confluent_kafka import KafkaException
+from faust.types import TP
 from yarl import URL
 
-from streams.contract.errors import RefusedStart
+from streams.contract.errors import BrokenInvariant, RefusedStart
 from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, RELATIONS
 from streams.engine.connection import faust_credentials
-from streams.engine.exits import OVERDUE, REFUSED, UNREACHABLE, end_process
+from streams.engine.delivery import Delivery
+from streams.engine.exits import FAILED, OVERDUE, REFUSED, UNREACHABLE, end_process
 from streams.engine.garbage import collect_seldom
 from streams.engine.incidents import REBALANCE_BEGINS, REBALANCE_ENDS, WORKER_STARTS, WORKER_STOPS, report
 from streams.engine.offsets import Offsets
@@ -37,6 +39,7 @@ class BatchApp(faust.App):
 
     Attributes:
         background: Started in order before the agents, stopped after them.
+        outputs: Where the folds' outputs go.
         watchdog: Ends the process when it stands still; knows the lag.
         is_started: Whether all that runs in the background has started, the feeds read whole, and nothing is stopping.
     """
@@ -67,26 +70,31 @@ class BatchApp(faust.App):
             stream_recovery_delay=0.0,
             table_standby_replicas=engine.standby_replicas,
             consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=engine.instance_id or None,
         )
         self.settings = settings
         self.background: list[Background] = []
         self.offsets = Offsets(kafka)
+        self.outputs = Delivery(kafka, engine)
         self.watchdog = Watchdog(kafka, group, engine.watchdog_s)
         self.is_started = False
         self._rebalance_since_s = monotonic()
         self._recovered_before = 0
         self._expected_partitions: dict[str, int] = {}
+        self._sources: set[str] = set()
         self.transport = BatchTransport(
             url,
             self,
             batch_records=engine.batch_records,
             fetch_wait_ms=engine.fetch_wait_ms,
             hold_ms={RELATIONS: engine.hold_ms, EXPERIENCES: engine.hold_ms},
+            take_over=self._take_over,
         )
 
     def batches(self, topic: str, partitions: int) -> Any:
         """Declares a source topic whose fetched runs of records are one event each."""
         self._expected_partitions[topic] = partitions
+        self._sources.add(topic)
         return self.topic(topic, schema=Undecoded(), partitions=partitions)
 
     def rows(self, name: str, changelog: str, partitions: int) -> BatchTable:
@@ -108,6 +116,7 @@ class BatchApp(faust.App):
         begun_s = monotonic()
         try:
             self.offsets.refuse_other_counts(self._expected_partitions)
+            self.outputs.start()
             for service in self.background:
                 service.start()
         except RefusedStart as refusal:
@@ -124,6 +133,14 @@ class BatchApp(faust.App):
         await super().on_start()
         collect_seldom()
         self.watchdog.start()
+
+    async def _take_over(self, assigned: set[TP]) -> None:
+        """Fences the last owners of what this worker is to fold."""
+        sources = {tp for tp in assigned if tp.topic in self._sources}
+        try:
+            await self.outputs.take_over(sources)
+        except BrokenInvariant as error:
+            end_process(FAILED, f"its partitions could not be taken over: {error}")
 
     def on_rebalance_start(self) -> None:
         """Tells the watchdog, which wants to see the rebalance end."""

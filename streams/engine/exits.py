@@ -12,6 +12,7 @@ UNREACHABLE: Final = 4
 FAILED: Final = 70
 STALLED: Final = 75
 OVERDUE: Final = 76
+FENCED: Final = 77
 
 _LAST_WORDS_S: Final = 2.0
 

@@ -6,6 +6,7 @@ A contract test asserts that each is there, and that the engine uses no other.
 from typing import Any, Final, NamedTuple
 
 import aiokafka
+from aiokafka.consumer.fetcher import Fetcher
 from faust.stores import rocksdb
 from faust.tables.base import Collection
 from faust.transport.consumer import Consumer
@@ -26,6 +27,11 @@ class Internal(NamedTuple):
 INTERNALS: Final = (
     Internal(driver.AIOKafkaConsumerThread, "_create_worker_consumer", "the one place to set aiokafka's fetch wait"),
     Internal(aiokafka.AIOKafkaConsumer, "_fetch_max_wait_ms", "Faust hard-codes 1,500 ms and passes nothing else on"),
+    Internal(aiokafka.AIOKafkaConsumer, "_isolation_level", "Faust hard-codes read_uncommitted"),
+    Internal(driver.AIOKafkaConsumerThread, "_fetch_records", "to tell how far the position moved, records or not"),
+    Internal(aiokafka.AIOKafkaConsumer, "_fetcher", "to wait for what is fetched"),
+    Internal(Fetcher, "_create_fetch_waiter", "to wait without taking"),
+    Internal(aiokafka.AIOKafkaConsumer, "_subscription", "the positions"),
     Internal(driver.Consumer, "_new_consumer_thread", "to put in a thread that sets the fetch wait"),
     Internal(driver.Consumer, "_getmany", "where fetched runs become batches"),
     Internal(driver.Consumer, "_to_message", "makes one message of a batch"),

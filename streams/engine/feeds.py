@@ -133,7 +133,9 @@ class FeedReader(Generic[ValueT]):
                     number, offset = message.partition(), message.offset()
                     if error := message.error():
                         if error.code() == KafkaError._PARTITION_EOF and number is not None and offset is not None:
+                            # Behind the last record of a transaction lies its marker, which nobody reads.
                             self._next[number] = offset
+                            missing.pop(number, None)
                         elif not error.retriable():
                             raise RefusedStart(error.str())
                         continue

@@ -40,8 +40,7 @@ DEAD_LETTERS: Final = Incident(
 SKIPPED_OFFSETS: Final = Incident(
     "skipped-offsets",
     logging.WARNING,
-    "lost if retention removed them before they were read: raise retention.ms, add workers; markers of a transactional "
-    "producer count here, too, and are no loss",
+    "retention removed them before they were read: raise retention.ms, add workers",
 )
 BROKER_SILENT: Final = Incident("broker-silent", logging.ERROR, "see that the brokers run and can be reached from here")
 BROKER_BACK: Final = Incident("broker-back", logging.INFO)

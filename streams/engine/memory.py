@@ -13,6 +13,7 @@ from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, decode_part
 from streams.contract.outputs import Output
 from streams.contract.partitioning import partition_of
 from streams.contract.settings import Settings
+from streams.engine.outputs import Partition
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
 
 
@@ -53,9 +54,16 @@ class MemoryTopics:
         ]
 
     async def deliver(self, outputs: Sequence[Output]) -> None:
-        """Is where the engine's outputs go."""
+        """Is where the engine's outputs and rows go."""
         for output in outputs:
             self.append(output)
+
+    async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
+        await self.deliver(outputs)
+
+    async def log(self, source: Partition, rows: Sequence[Output]) -> int:
+        await self.deliver(rows)
+        return len(rows)
 
 
 class MemoryTable:

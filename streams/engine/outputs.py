@@ -12,15 +12,26 @@ from streams.contract.errors import UndeliveredOutput
 from streams.contract.outputs import Output
 from streams.contract.settings import Engine, Kafka
 
+Partition = tuple[str, int]
+"""A source topic and a partition of it."""
+
 
 class Outputs(Protocol):
-    """Takes the records of a batch and knows when all of them are safe."""
+    """Takes the records of a batch, in two steps of the protocol, and knows when all of them are safe.
 
-    async def deliver(self, outputs: Sequence[Output]) -> None:
-        """Produces ``outputs`` and returns when every one is acknowledged.
+    Raises (both steps):
+        UndeliveredOutput: A record was not taken; nothing after this step may be done.
+    """
 
-        Raises:
-            UndeliveredOutput: One was not; nothing after this step may be done.
+    async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
+        """Produces the outputs of a batch of ``source``; safe when this returns, or with its rows, and not before."""
+        ...
+
+    async def log(self, source: Partition, rows: Sequence[Output]) -> int:
+        """Produces the rows of that batch, and returns when all of it is safe.
+
+        Returns:
+            By how many offsets the changelog has grown.
         """
         ...
 
@@ -36,37 +47,23 @@ class ProducerOutputs:
         self._timeout_s = engine.delivery_timeout_s
         self._producer = Producer(
             {
-                **client_configuration(kafka),
-                "client.id": engine.app_id,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": 0,
-                "log_level": 2,
-                "queue.buffering.max.messages": 2_000_000,
-                "queue.buffering.max.kbytes": 512 * 1024,
-                "message.max.bytes": engine.max_output_bytes + 64 * 1024,
-                "delivery.timeout.ms": int(engine.delivery_timeout_s * 1000),
+                **producer_configuration(kafka, engine),
                 "delivery.report.only.error": True,
                 "on_delivery": self._note_failure,
             }
         )
 
-    async def deliver(self, outputs: Sequence[Output]) -> None:
-        if not outputs:
-            return
-        for (topic, partition), messages in _by_destination(outputs).items():
-            self._produce(topic, partition, messages)
-        await asyncio.get_running_loop().run_in_executor(None, self._flush)
+    async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
+        await self._deliver(outputs)
 
-    def _produce(self, topic: str, partition: int, messages: list[dict[str, Any]]) -> None:
-        if messages[0].get("headers"):
-            for message in messages:
-                self._producer.produce(topic, partition=partition, **message)
-        elif self._producer.produce_batch(topic, messages, partition=partition) < len(messages):
-            refused = next(message["_error"] for message in messages if message.get("_error"))
-            raise UndeliveredOutput(f"{topic}: {refused}")
+    async def log(self, source: Partition, rows: Sequence[Output]) -> int:
+        await self._deliver(rows)
+        return len(rows)
+
+    async def _deliver(self, outputs: Sequence[Output]) -> None:
+        if outputs:
+            produce(self._producer, outputs)
+            await asyncio.get_running_loop().run_in_executor(None, self._flush)
 
     def _flush(self) -> None:
         # Twice the delivery time-out: within it librdkafka itself reports every record, delivered or not.
@@ -77,6 +74,39 @@ class ProducerOutputs:
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failures.append(f"{message.topic()}[{message.partition()}]: {error.str()}")
+
+
+def producer_configuration(kafka: Kafka, engine: Engine) -> dict[str, Any]:
+    """Says how records are sent, as confluent-kafka's configuration."""
+    return {
+        **client_configuration(kafka),
+        "client.id": engine.app_id,
+        "acks": "all",
+        "enable.idempotence": True,
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 0,
+        "log_level": 2,
+        "queue.buffering.max.messages": 2_000_000,
+        "queue.buffering.max.kbytes": 512 * 1024,
+        "message.max.bytes": engine.max_output_bytes + 64 * 1024,
+        "delivery.timeout.ms": int(engine.delivery_timeout_s * 1000),
+    }
+
+
+def produce(producer: Producer, outputs: Sequence[Output]) -> None:
+    """Hands records to a producer, those of one destination at once.
+
+    Raises:
+        UndeliveredOutput: It refused one.
+    """
+    for (topic, partition), messages in _by_destination(outputs).items():
+        if messages[0].get("headers"):
+            for message in messages:
+                producer.produce(topic, partition=partition, **message)
+        elif producer.produce_batch(topic, messages, partition=partition) < len(messages):
+            refused = next(message["_error"] for message in messages if message.get("_error"))
+            raise UndeliveredOutput(f"{topic}: {refused}")
 
 
 def _by_destination(outputs: Iterable[Output]) -> Mapping[tuple[str, int], list[dict[str, Any]]]:

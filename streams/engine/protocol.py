@@ -73,6 +73,7 @@ class OpenPartition(Generic[EventT, RowT]):
         state: The fold's, with the partition's row.
         changelog_end: Offset that the next row of its changelog will have.
         committed: The partition's row as it was last stored; what other threads may look at.
+        position: The source offset that comes next; what lies between it and the guard is no record.
         hot: The rows that changed last, as they were stored; they need not be read and decoded again.
     """
 
@@ -80,6 +81,7 @@ class OpenPartition(Generic[EventT, RowT]):
     state: Any
     changelog_end: int
     committed: bytes
+    position: int = 0
     hot: dict[bytes, RowT] = field(default_factory=dict)
 
 
@@ -109,8 +111,13 @@ async def commit_batch(
     partition: OpenPartition[EventT, RowT],
     records: Sequence[SourceRecord],
     acknowledge: Callable[[], object],
+    lost: int = 0,
 ) -> None:
     """Takes the records of one partition, in offset order, through the seven steps.
+
+    Args:
+        lost: Offsets before or between them that retention removed before they could be read; at the first start all
+            that it had removed by then. They are counted as ``skipped_offsets``.
 
     Raises:
         BrokenInvariant: The process must end before anything else is done.
@@ -122,7 +129,8 @@ async def commit_batch(
     if not fresh:
         acknowledge()
         return
-    _count_skipped(engine, partition.state.row, fresh)
+    if lost:
+        engine.note(partition.state.row, "skipped_offsets", lost)
 
     events, dead_letters = decode(engine, partition, fresh)
     clock.passed("decode")
@@ -130,7 +138,7 @@ async def commit_batch(
     clock.passed("load")
     outputs, changed, encoded = fold(engine, partition, events, rows, last_offset=fresh[-1].offset)
     clock.passed("fold")
-    await emit(engine, [*dead_letters, *outputs])
+    await emit(engine, partition, [*dead_letters, *outputs])
     _note_latencies(engine, fresh)
     clock.passed("emit")
     await log(engine, partition, encoded)
@@ -195,20 +203,22 @@ def fold(
     return outputs, changed, encoded
 
 
-async def emit(engine: BatchEngine[EventT, RowT], outputs: Sequence[Output]) -> None:
-    """Produces all outputs and waits until every one is acknowledged."""
-    await engine.outputs.deliver(outputs)
+async def emit(
+    engine: BatchEngine[EventT, RowT], partition: OpenPartition[EventT, RowT], outputs: Sequence[Output]
+) -> None:
+    """Produces all outputs, and waits until every one is acknowledged, or in a transaction that *log* will commit."""
+    await engine.outputs.emit((engine.fold.source, partition.number), outputs)
 
 
 async def log(
     engine: BatchEngine[EventT, RowT], partition: OpenPartition[EventT, RowT], encoded: Mapping[bytes, bytes]
 ) -> None:
-    """Produces the changed rows, and last the partition's row, to the changelog, and waits."""
+    """Produces the changed rows, and last the partition's row, to the changelog, and waits until they are committed."""
     changelog = engine.fold.changelog
-    await engine.outputs.deliver([Output(changelog, key, row, partition.number) for key, row in encoded.items()])
+    rows = [Output(changelog, key, row, partition.number) for key, row in encoded.items()]
     # The owner is the only writer, so this is where its last record lies; another writer's would only make it a lower
     # bound, from which recovery reads a little more.
-    partition.changelog_end += len(encoded)
+    partition.changelog_end += await engine.outputs.log((engine.fold.source, partition.number), rows)
 
 
 def store(
@@ -230,17 +240,6 @@ def _keep_hot(hot: dict[bytes, RowT], changed: Mapping[bytes, RowT], limit: int)
     hot.update(changed)
     for key in list(islice(hot, max(len(hot) - limit, 0))):
         del hot[key]
-
-
-def _count_skipped(engine: BatchEngine[Any, Any], row: PartitionRow, fresh: Sequence[SourceRecord]) -> None:
-    """Counts the offsets since the guard at which no record came, as ``skipped_offsets``.
-
-    They are what retention removed before it was read, at the first start all that it had removed by then; and the
-    markers of a transactional producer, which take an offset each and are no loss. The total depends on the log alone,
-    not on how it was cut into batches.
-    """
-    if skipped := fresh[-1].offset - row.guard - len(fresh):
-        engine.note(row, "skipped_offsets", skipped)
 
 
 class _StepClock:

@@ -64,13 +64,13 @@ class BatchStore(rocksdb.Store):
         try:
             for event in batch:
                 self.on_change(event.message.partition)
-                self._recover(event.message.partition, event.message.value)
-                self.on_recovered(len(event.message.value))
+                self._recover(event.message.partition, event.message.value.records, event.message.offset)
+                self.on_recovered(len(event.message.value.records))
         except BaseException:  # noqa: BLE001 - Faust would go on without these rows
             traceback.print_exc(file=sys.__stderr__)
             end_process(FAILED, "a changelog could not be applied")
 
-    def _recover(self, partition: int, records: Sequence[Any]) -> None:
+    def _recover(self, partition: int, records: Sequence[Any], reached: int) -> None:
         newest: dict[bytes, tuple[int, bytes]] = {}
         for record in records:
             guard = _read_header(record.value).guard
@@ -82,7 +82,7 @@ class BatchStore(rocksdb.Store):
             for (key, (guard, value)), old in zip(newest.items(), stored, strict=True)
             if old is None or guard >= _read_header(old).guard
         }
-        self.write(partition, rows, records[-1].offset)
+        self.write(partition, rows, reached)
 
     async def assign_partitions(self, table: Any, tps: set[TP], generation_id: int = 0) -> None:
         await super().assign_partitions(table, tps, generation_id)

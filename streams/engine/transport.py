@@ -5,7 +5,7 @@ a partition are acknowledged in order.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -20,13 +20,27 @@ _IDLE_S: Final = 0.05
 
 
 class Batch:
-    """The records of one partition that one fetch brought, in offset order; never empty."""
+    """What was read of one partition: its records in offset order, and the offsets ``[begin, end)`` that it covers.
 
-    __slots__ = ("last", "records")
+    Offsets without a record are markers of transactions, or records of aborted ones; where a batch has none at all, it
+    tells that there is nothing up to ``end``.
 
-    def __init__(self, records: Sequence[Any]) -> None:
+    Attributes:
+        jumped: Offsets within that were never read, since the broker no longer had them.
+    """
+
+    __slots__ = ("begin", "end", "jumped", "records")
+
+    def __init__(self, records: Sequence[Any], begin: int, end: int, jumped: int = 0) -> None:
         self.records = records
-        self.last = records[-1]
+        self.begin = begin
+        self.end = end
+        self.jumped = jumped
+
+    def then(self, later: "Batch") -> "Batch":
+        """Joins what was read next."""
+        jumped = self.jumped + later.jumped + max(later.begin - self.end, 0)
+        return Batch([*self.records, *later.records], self.begin, later.end, jumped)
 
 
 class Holding:
@@ -35,20 +49,20 @@ class Holding:
     def __init__(self, hold_ms: Mapping[str, int], batch_records: int) -> None:
         self._hold_s = {topic: hold / 1000 for topic, hold in hold_ms.items()}
         self._batch_records = batch_records
-        self._held: dict[TP, list[Any]] = {}
+        self._held: dict[TP, Batch] = {}
         self._since: dict[TP, float] = {}
 
-    def pass_on(self, fetched: Mapping[TP, Sequence[Any]], now: float) -> dict[TP, Sequence[Any]]:
+    def pass_on(self, fetched: Mapping[TP, Batch], now: float) -> dict[TP, Batch]:
         """Takes what was fetched and returns what is due, held records before newer ones."""
-        ready: dict[TP, Sequence[Any]] = {}
-        for tp, records in fetched.items():
-            if tp.topic in self._hold_s and records:
-                self._held.setdefault(tp, []).extend(records)
+        ready: dict[TP, Batch] = {}
+        for tp, batch in fetched.items():
+            if tp.topic in self._hold_s:
+                self._held[tp] = self._held[tp].then(batch) if tp in self._held else batch
                 self._since.setdefault(tp, now)
             else:
-                ready[tp] = records
+                ready[tp] = batch
         for tp in list(self._held):
-            if now - self._since[tp] >= self._hold_s[tp.topic] or len(self._held[tp]) >= self._batch_records:
+            if now - self._since[tp] >= self._hold_s[tp.topic] or len(self._held[tp].records) >= self._batch_records:
                 ready[tp] = self._held.pop(tp)
                 del self._since[tp]
         return ready
@@ -65,12 +79,54 @@ class Holding:
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer, with the fetch wait that Faust hard-codes replaced."""
+    """aiokafka's consumer, with what Faust hard-codes replaced, and read in runs that know what they cover."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = transport.fetch_wait_ms
+        consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Any:
+        """Reads as Faust does, but tells of markers, too: they move the position and bring no record."""
+        fetcher, subscription = consumer._fetcher, consumer._subscription
+        deadline = monotonic() + (timeout or 0.0)
+        while self.consumer.flow_active:
+            if subscription.reassignment_in_progress:
+                await subscription.wait_for_assignment()
+            before = _positions(consumer)
+            # Without a timeout nothing else runs meanwhile, so that what moved was read here.
+            records = await super()._fetch_records(consumer, active_partitions, timeout=0, max_records=max_records)
+            batches = {
+                tp: Batch(records.get(tp, ()), before[tp], position)
+                for tp, position in _positions(consumer).items()
+                if tp in before and position > before[tp]
+            }
+            left = deadline - monotonic()
+            if batches or left <= 0:
+                return batches
+            waiter = fetcher._create_fetch_waiter()
+            done, _ = await asyncio.wait([waiter], timeout=left)
+            if not done:
+                waiter.cancel()
+                return {}
+            waiter.result()  # An error of the fetcher's is raised here.
+        return {}
+
+
+def _positions(consumer: AIOKafkaConsumer) -> dict[TP, int]:
+    subscription = consumer._subscription.subscription
+    assignment = subscription and subscription.assignment
+    if not assignment:
+        return {}
+    states = ((tp, assignment.state_value(tp)) for tp in assignment.tps)
+    return {TP(*tp): state.position for tp, state in states if state is not None and state.has_valid_position}
 
 
 class BatchConsumer(driver.Consumer):
@@ -98,14 +154,14 @@ class BatchConsumer(driver.Consumer):
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         seeks = self._seeks
-        fetched = await super()._getmany(active_partitions, self._holding.wait_s(timeout, monotonic()))
+        fetched: Any = await super()._getmany(active_partitions, self._holding.wait_s(timeout, monotonic()))
         if not self.flow_active:
             return fetched  # Faust drops them, and seeks back.
         if fetched and self._seeks != seeks:
             await self._seek_back()  # They may be of before the seek.
             return {}
         ready = self._holding.pass_on(fetched, monotonic())
-        return {tp: [Batch(records)] if records else records for tp, records in ready.items()}
+        return {tp: [batch] for tp, batch in ready.items()}
 
     async def perform_seek(self) -> None:
         """Seeks to the committed offsets; the caller resumes the flow.
@@ -135,6 +191,11 @@ class BatchConsumer(driver.Consumer):
         self._holding.forget()
         await super()._seek(partition, offset)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Fences the last owners before the changelogs are read: after that, nobody else can write to them."""
+        await cast("BatchTransport", self.transport).take_over(assigned)
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         self._holding.forget()
         await super().on_partitions_revoked(revoked)
@@ -152,16 +213,15 @@ class BatchConsumer(driver.Consumer):
         return int(last) + 1
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        last = record.last
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000,
-            last.timestamp_type,
+            record.end - 1,
+            record.records[-1].timestamp / 1000 if record.records else 0.0,
+            0,
             [],
             None,
-            record.records,
+            record,
             None,
             0,
             0,
@@ -176,8 +236,16 @@ class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
 
     def __init__(
-        self, url: URL, app: faust.App, *, batch_records: int, fetch_wait_ms: int, hold_ms: Mapping[str, int]
+        self,
+        url: URL,
+        app: faust.App,
+        *,
+        batch_records: int,
+        fetch_wait_ms: int,
+        hold_ms: Mapping[str, int],
+        take_over: Callable[[set[TP]], Awaitable[None]],
     ) -> None:
+        self.take_over = take_over
         self.batch_records = batch_records
         self.fetch_wait_ms = fetch_wait_ms
         self.hold_ms = hold_ms

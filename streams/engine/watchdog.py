@@ -160,10 +160,7 @@ class Watchdog:
         )
 
     def lag(self) -> dict[Partition, int]:
-        """Returns by source topic and partition how many offsets this worker is behind, as of a few seconds ago.
-
-        An upper bound: where a transactional producer writes, the last offsets may be markers, which nobody reads.
-        """
+        """Returns by source topic and partition how many offsets this worker is behind, as of a few seconds ago."""
         return dict(self._lag)
 
     def _run(self) -> None:

@@ -11,14 +11,15 @@ import msgspec
 from faust import Stream
 from faust.types import EventT, StreamT
 
-from streams.contract.errors import BrokenInvariant, HeadraceError, RefusedStart
+from streams.contract.errors import BrokenInvariant, FencedWorker, HeadraceError, RefusedStart
 from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, decode_partition_row
 from streams.contract.settings import Settings
-from streams.engine.exits import FAILED, REFUSED, end_process
+from streams.engine.exits import FAILED, FENCED, REFUSED, end_process
 from streams.engine.offsets import Offsets
 from streams.engine.outputs import Outputs
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
 from streams.engine.tables import BatchStore, BatchTable
+from streams.engine.transport import Batch
 
 
 class FoldWorker:
@@ -52,10 +53,7 @@ class FoldWorker:
 
     def positions(self) -> dict[int, int]:
         """Returns by open partition the source offset that comes next; other threads may ask."""
-        return {
-            number: decode_partition_row(partition.committed).guard + 1
-            for number, partition in self.partitions.copy().items()
-        }
+        return {number: partition.position for number, partition in self.partitions.copy().items()}
 
     async def run(self, stream: StreamT[Any]) -> None:
         """Folds every batch of the stream; a batch that has begun is finished before a cancellation is heard."""
@@ -68,33 +66,37 @@ class FoldWorker:
                 raise
 
     async def _fold(self, event: EventT[Any]) -> None:
-        records: Any = event.message.value
+        batch: Any = event.message.value
         try:
             partition = self._open(event.message.partition)
-            self._refuse_hole(partition, records[0].offset)
+            lost = self._lost(partition, batch) if batch.records else 0
             self._refresh()
-            await commit_batch(self.engine, partition, records, event.ack)
+            await commit_batch(self.engine, partition, batch.records, event.ack, lost)
+            if batch.records or batch.begin <= partition.position:
+                partition.position = batch.end
         except RefusedStart as refusal:
             end_process(REFUSED, str(refusal))
+        except FencedWorker as fenced:
+            end_process(FENCED, str(fenced))
         except HeadraceError as error:
             end_process(FAILED, f"{type(error).__name__}: {error}")
         except BaseException:  # noqa: BLE001 - whatever it is, nothing of the batch may be acknowledged
             traceback.print_exc(file=sys.__stderr__)
             end_process(FAILED, f"folding {self.engine.fold.source} failed; nothing of the batch was acknowledged")
 
-    def _refuse_hole(self, partition: OpenPartition[Any, Any], first_offset: int) -> None:
-        """Ends the process where the batch is not the next one: what lies between would never be folded.
+    def _lost(self, partition: OpenPartition[Any, Any], batch: Batch) -> int:
+        """Counts the offsets that retention removed before the batch; where something else is between, it ends here.
 
-        Retention may have removed what lies between, or transactions left their markers there; neither can be read.
+        Between the guard and the batch there may be markers of transactions, too, when a worker has just started.
         """
-        expected = partition.state.row.guard + 1
-        if first_offset > expected:
-            source = self.engine.fold.source
-            unread = self._offsets.next_record(source, partition.number, expected)
-            if unread is not None and unread < first_offset:
-                raise BrokenInvariant(
-                    f"{source}[{partition.number}] came at {first_offset}, but {unread} was never folded"
-                )
+        if batch.begin <= partition.position:
+            return batch.jumped
+        source = self.engine.fold.source
+        unread = self._offsets.next_record(source, partition.number, partition.position)
+        if unread is not None and unread < batch.begin:
+            raise BrokenInvariant(f"{source}[{partition.number}] came at {batch.begin}, but {unread} was never folded")
+        first = self._offsets.coverage(source, partition.number).first
+        return batch.jumped + max(min(first, batch.begin) - partition.position, 0)
 
     def _open(self, number: int) -> OpenPartition[Any, Any]:
         if number not in self.partitions:
@@ -121,4 +123,5 @@ class FoldWorker:
             fold.open(row, number, table.scan(number)),
             self._offsets.coverage(fold.changelog, number).end,
             stored or msgspec.msgpack.encode(row),
+            row.guard + 1,
         )

@@ -116,7 +116,7 @@ class Reporter:
     def _partition(self, source: str, open_partition: OpenPartition[Any, Any]) -> dict[str, Any]:
         row = decode_partition_row(open_partition.committed)
         end = self._offsets.coverage(source, open_partition.number).end
-        return {"lag": max(end - row.guard - 1, 0), **msgspec.structs.asdict(row)}
+        return {"lag": max(end - open_partition.position, 0), **msgspec.structs.asdict(row)}
 
 
 def percentiles(counts: NDArray[np.int64]) -> dict[str, float] | None:

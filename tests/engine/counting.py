@@ -88,13 +88,12 @@ class CountingFold:
 
 def build(settings: Settings) -> "BatchApp":
     from streams.engine.app import BatchApp
-    from streams.engine.outputs import ProducerOutputs
     from streams.engine.worker import FoldWorker
 
     app = BatchApp(settings)
     partitions = settings.kafka.partitions
     table = app.rows("users", USERS_CHANGELOG, partitions)
-    worker = FoldWorker(CountingFold(), table, ProducerOutputs(settings.kafka, settings.engine), app.offsets, settings)
+    worker = FoldWorker(CountingFold(), table, app.outputs, app.offsets, settings)
 
     @app.agent(app.batches(CLICKSTREAM, partitions), name="counting", concurrency=1)
     async def counting(stream: StreamT[Any]) -> None:

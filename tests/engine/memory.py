@@ -12,6 +12,7 @@ from streams.contract.fold import PARTITION_KEY, PartitionRow, RowHeader, decode
 from streams.contract.outputs import Output
 from streams.contract.settings import Engine
 from streams.contract.topics import USERS_CHANGELOG
+from streams.engine.outputs import Partition
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
 from tests.engine.counting import CountingFold
 
@@ -50,6 +51,13 @@ class Broker:
             if output.topic == USERS_CHANGELOG:
                 self.changelog[self.changelog_end] = output
                 self.changelog_end += 1
+
+    async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
+        await self.deliver(outputs)
+
+    async def log(self, source: Partition, rows: Sequence[Output]) -> int:
+        await self.deliver(rows)
+        return len(rows)
 
     def compact(self) -> None:
         """Keeps the last record of each key."""
@@ -106,7 +114,9 @@ class Worker:
     def fold(self, batch: Sequence[Record]) -> bool:
         """Takes one batch through the protocol and says whether it was acknowledged."""
         acknowledged: list[bool] = []
-        steps = commit_batch(self._engine, self._partition, batch, lambda: acknowledged.append(True))
+        guard = self._partition.state.row.guard
+        lost = max(batch[-1].offset - guard, 0) - sum(record.offset > guard for record in batch)
+        steps = commit_batch(self._engine, self._partition, batch, lambda: acknowledged.append(True), lost)
         try:
             steps.send(None)
         except StopIteration:

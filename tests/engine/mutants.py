@@ -53,12 +53,12 @@ def log_before_emit() -> Replacements:
         folded[:] = [partition, encoded]
         return outputs, changed, encoded
 
-    async def log_first(engine: Any, outputs: Any) -> None:
+    async def log_first(engine: Any, partition: Any, outputs: Any) -> None:
         held[:] = outputs
         await log(engine, *folded)
 
     async def emit_second(engine: Any, partition: Any, encoded: Any) -> None:
-        await emit(engine, held)
+        await emit(engine, partition, held)
 
     return [(protocol, "fold", remember), (protocol, "emit", log_first), (protocol, "log", emit_second)]
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -38,10 +38,17 @@ QUICK: Final = {
 }
 
 
+class Broker(Protocol):
+    """Whatever kind of broker."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+
 class Shop:
     """Publishes events and remembers them all."""
 
-    def __init__(self, broker: EmbeddedBroker, partitions: int) -> None:
+    def __init__(self, broker: Broker, partitions: int) -> None:
         self.events: list[list[Event | None]] = [[] for _ in range(partitions)]
         self._random = random.Random(0)
         # Small message sets, since the broker hands out one of each partition at a time.
@@ -94,7 +101,7 @@ class Shop:
 class Reader:
     """Reads one topic from its beginning, and remembers what came."""
 
-    def __init__(self, broker: EmbeddedBroker, topic: str, partitions: int = PARTITIONS) -> None:
+    def __init__(self, broker: Broker, topic: str, partitions: int = PARTITIONS) -> None:
         self._consumer = Consumer(
             {
                 "bootstrap.servers": broker.bootstrap_servers,
@@ -165,7 +172,7 @@ class Process:
 class Supervisor:
     """Starts workers, starts those again that end because they stand still, and leaves none behind."""
 
-    def __init__(self, broker: EmbeddedBroker, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, broker: Broker, folder: Path, settings: Mapping[str, str]) -> None:
         self._settings = {**QUICK, **settings}
         self._servers = broker.bootstrap_servers
         self._folder = folder

@@ -38,22 +38,25 @@ def test_holding_loses_nothing_keeps_the_order_and_never_holds_too_long(
     ends: dict[TP, int] = defaultdict(int)
     passed: dict[TP, list[int]] = defaultdict(list)
 
-    def take(fetched: dict[TP, list[Fetched]]) -> None:
+    def take(fetched: dict[TP, Batch]) -> None:
         ready = holding.pass_on(fetched, now_s)
-        for tp, records in ready.items():
-            passed[tp] += [record.offset for record in records]
-            assert len(records) < BATCH_RECORDS + 7
+        for tp, batch in ready.items():
+            assert batch.begin == len(passed[tp])
+            passed[tp] += [record.offset for record in batch.records]
+            assert (batch.end, batch.jumped) == (len(passed[tp]), 0)
+            assert len(batch.records) < BATCH_RECORDS + 7
             # A fetch ends when the oldest is due, or after the least wait that a fetch is given.
-            assert all(now_s - record.at_s <= HOLD_MS / 1000 + LEAST_WAIT_S for record in records)
+            assert all(now_s - record.at_s <= HOLD_MS / 1000 + LEAST_WAIT_S for record in batch.records)
 
     for pause_s, sizes in fetches:
         wait_s = holding.wait_s(1.0, now_s)
         assert LEAST_WAIT_S <= wait_s <= 1.0
         now_s += min(pause_s, wait_s)
-        fetched: dict[TP, list[Fetched]] = {}
+        fetched: dict[TP, Batch] = {}
         for (topic, number), size in sizes.items():
             tp = TP(topic, number)
-            fetched[tp] = [Fetched(ends[tp] + index, now_s) for index in range(size)]
+            records = [Fetched(ends[tp] + index, now_s) for index in range(size)]
+            fetched[tp] = Batch(records, ends[tp], ends[tp] + size)
             ends[tp] += size
         take(fetched)
         for tp, end in ends.items():
@@ -67,7 +70,7 @@ def test_holding_loses_nothing_keeps_the_order_and_never_holds_too_long(
 
 def test_what_is_forgotten_is_not_passed_on() -> None:
     holding = Holding({HELD: HOLD_MS}, BATCH_RECORDS)
-    holding.pass_on({TP(HELD, 0): [Fetched(0, 0.0)]}, 0.0)
+    holding.pass_on({TP(HELD, 0): Batch([Fetched(0, 0.0)], 0, 1)}, 0.0)
     holding.forget()
     assert holding.pass_on({}, 10.0) == {}
     assert holding.wait_s(1.0, 10.0) == 1.0
@@ -101,10 +104,17 @@ def test_after_every_commit_exactly_what_is_acknowledged_is_committed(batches: l
         assert not consumer._acked_index[tp]
 
 
-def test_a_batch_is_one_message_at_the_offset_of_its_last_record(consumer: Any) -> None:
+def test_a_batch_is_one_message_at_the_last_offset_that_it_covers(consumer: Any) -> None:
     consumer.app = SimpleNamespace(consumer_generation_id=7)
-    records = [SimpleNamespace(offset=offset, timestamp=1000 * offset, timestamp_type=0) for offset in (4, 5, 9)]
-    message = consumer._to_message(TP(DIRECT, 1), Batch(records))
-    assert (message.topic, message.partition, message.offset, message.timestamp) == (DIRECT, 1, 9, 9.0)
-    assert message.value is records
+    records = [SimpleNamespace(offset=offset, timestamp=1000 * offset) for offset in (4, 5, 9)]
+    batch = Batch(records, 4, 11)
+    message = consumer._to_message(TP(DIRECT, 1), batch)
+    assert (message.topic, message.partition, message.offset, message.timestamp) == (DIRECT, 1, 10, 9.0)
+    assert message.value is batch
     assert message.generation_id == 7
+
+
+def test_markers_between_two_fetches_are_no_jump_and_what_the_broker_dropped_is_one() -> None:
+    first, marker, later = Batch(["a"], 3, 4), Batch([], 4, 6), Batch(["b"], 9, 10)
+    joined = first.then(marker).then(later)
+    assert (joined.records, joined.begin, joined.end, joined.jumped) == (["a", "b"], 3, 10, 3)
