@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streams.contract.settings import load_settings
 from streams.contract.topics import USERS_CHANGELOG
 from streams.engine.tables import BatchStore
+from streams.engine.transport import Batch
 from tests.engine import counting
 from tests.engine.counting import Count
 from tests.engine.running import PARTITIONS, running, stored_rows
@@ -37,7 +38,9 @@ def changelog_batch(partition: int, rows: list[tuple[bytes, int, int]], first_of
         )
         for index, (key, guard, mark) in enumerate(rows)
     ]
-    return SimpleNamespace(message=SimpleNamespace(partition=partition, value=records))
+    end = first_offset + len(records)
+    batch = Batch(records, first_offset, end)
+    return SimpleNamespace(message=SimpleNamespace(partition=partition, value=batch, offset=end - 1))
 
 
 partitions_used = iter(range(1_000_000))
