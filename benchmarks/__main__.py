@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import engine, lift
+from benchmarks import engine, learning, lift
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine": engine.measure_throughput,
+    "learning": learning.measure_costs,
     "engine-recovery": engine.measure_recovery,
     "engine-backlog": engine.measure_backlog,
     "lift": lift.measure_lift,

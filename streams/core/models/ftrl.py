@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import combinations_with_replacement
+from math import sqrt
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,7 @@ Float64Array = NDArray[np.float64]
 CHOSEN_AFTER: Final = 512
 """Examples after which the strongest features are known well enough to be crossed."""
 
-STRONGEST: Final = 5
+STRONGEST: Final = 4
 
 _ALPHA: Final = 0.1
 _BETA: Final = 1.0
@@ -28,19 +29,30 @@ _L2: Final = 0.1
 
 
 class SteadyFtrl(optim.FTRLProximal):
-    """River's FTRL-Proximal, bit for bit; it looks each number up once, where River does so for each term."""
+    """River's FTRL-Proximal, to the last bits; it takes each root once, and looks each number up once.
+
+    Attributes:
+        roots: Square root of each of ``n``.
+    """
+
+    def __init__(self, alpha: float, beta: float, l1: float, l2: float) -> None:
+        super().__init__(alpha, beta, l1, l2)
+        self.roots: dict[Any, float] = defaultdict(float)
 
     def _step_with_dict(self, w: DictLike, g: DictLike) -> DictLike:
-        alpha, beta, l1, l2, z, n = self.alpha, self.beta, self.l1, self.l2, self.z, self.n
+        l1, l2, z, n, roots = self.l1, self.l2, self.z, self.n, self.roots
+        pace, start = 1.0 / self.alpha, self.beta / self.alpha + l2
         for column, slope in g.items():
-            offset, squares = z[column], n[column]
-            root = squares**0.5
-            if abs(offset) > l1:
-                w[column] = weight = -(((beta + root) / alpha + l2) ** -1) * (offset - (l1 if offset > 0 else -l1))
+            offset, root = z[column], roots[column]
+            if offset > l1:
+                w[column] = weight = (l1 - offset) / (root * pace + start)
+            elif offset < -l1:
+                w[column] = weight = (-l1 - offset) / (root * pace + start)
             else:
                 weight = w[column]
-            z[column] = offset + (slope - ((squares + slope**2) ** 0.5 - root) / alpha * weight)
-            n[column] = squares + slope**2
+            n[column] = squares = n[column] + slope * slope
+            roots[column] = grown = sqrt(squares)
+            z[column] = offset + (slope - (grown - root) * pace * weight)
         return w
 
 
@@ -105,6 +117,7 @@ class FtrlLearner:
         self._model.intercept = float(arrays["intercept"][0])
         self._optimizer.z = defaultdict(float, zip(self._columns, arrays["z"].tolist(), strict=True))
         self._optimizer.n = defaultdict(float, zip(self._columns, arrays["n"].tolist(), strict=True))
+        self._optimizer.roots = defaultdict(float, {column: sqrt(of) for column, of in self._optimizer.n.items()})
         self._optimizer.n_iterations = int(arrays["n_iterations"][0])
 
     def _learn(self, scaled: Float64Array, labels: Float64Array, weights: Float64Array) -> None:

@@ -1,0 +1,74 @@
+"""What a family costs at 40 features: CPU time of predicting and learning, of scoring and explaining a batch."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from streams.contract.arrays import pack_arrays
+from streams.contract.records import Parameters
+from streams.contract.settings import Target
+from streams.core.features.schema import schema_of
+from streams.core.models.family import Family, Served
+from streams.core.models.members import KINDS, new_member
+from streams.core.models.scaling import RunningScale
+from streams.core.models.scoring import Scorers
+
+SCHEMA = schema_of([f"number_{n}" for n in range(29)], [f"indicator_{n}" for n in range(11)])
+BATCH = 1000
+
+
+def measure_costs(quick: bool) -> dict[str, Any]:
+    n, repeats = (2_000, 3) if quick else (10_000, 5)
+    random = np.random.default_rng(0)
+    vectors = random.lognormal(1.0, 1.0, (n, 40)).astype(np.float32)
+    vectors[:, 29:] = vectors[:, 29:] > 3.0
+    labels, weights = (random.random(n) < 0.1).astype(np.float64), np.ones(n)
+    numbers: dict[str, Any] = {"features": 40, "batch": BATCH}
+    scaled = RunningScale(SCHEMA.scaled).learn_many(vectors)
+    for member in KINDS:
+        numbers |= member_costs(member, scaled, labels, repeats)
+    members: Any = ("blend", *KINDS)
+    target = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, members=members)
+    family, scorers = Family(target, SCHEMA, 0), Scorers([target], SCHEMA)
+    served = Served(members, random.random((n, len(members))))
+    family.learn_many(vectors, labels, weights, served)
+    for member, arrays in family.parameters().items():
+        own = member == "blend"
+        scorers.apply(Parameters("purchase", member, own, 1, SCHEMA.fingerprint, n, pack_arrays(arrays)))
+    part = vectors[:BATCH]
+    numbers["family_score_us"] = us_each(lambda: scorers.score("purchase", part), BATCH, 4 * repeats)
+    numbers["family_reasons_us"] = us_each(lambda: scorers.reasons("purchase", part), BATCH, 4 * repeats)
+    rows = slice(0, BATCH)
+    args = members, served.probabilities[rows], labels[rows], weights[rows], np.arange(BATCH)
+    numbers["family_evaluate_us"] = us_each(lambda: family.evaluate(*args), BATCH, repeats)
+    state = pack_arrays(family.arrays())
+    numbers["family_state_bytes"] = sum(len(content) for _, _, content in state.values())
+    return numbers
+
+
+def member_costs(member: str, scaled: np.ndarray, labels: np.ndarray, repeats: int) -> dict[str, float]:
+    kind, learner, n = KINDS[member], new_member(member, "purchase", SCHEMA, 0.1, 0), len(labels)
+    weights = np.ones(n)
+
+    def predict_and_learn() -> None:
+        for start in range(0, n, BATCH):
+            part = slice(start, start + BATCH)
+            kind.logits(scaled[part], learner.parameters())
+            learner.learn_many(scaled[part], labels[part], weights[part])
+
+    both = us_each(predict_and_learn, n, repeats)
+    parameters = learner.parameters()
+    score = us_each(lambda: kind.logits(scaled[:BATCH], parameters), BATCH, 4 * repeats)
+    return {f"{member}_predict_and_learn_us": both, f"{member}_score_us": score}
+
+
+def us_each(work: Callable[[], object], n: int, repeats: int) -> float:
+    """CPU time for each of ``n``, the best of some runs."""
+    best = float("inf")
+    for _ in range(repeats):
+        begun_ns = time.process_time_ns()
+        work()
+        best = min(best, (time.process_time_ns() - begun_ns) / 1000.0 / n)
+    return round(best, 2)
