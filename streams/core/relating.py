@@ -36,7 +36,8 @@ class Relating:
         """
         self._append(offset, event, item_id, kind, related, event.category, event.price)
         for distance, other in enumerate(related):
-            self._append(offset, event, other, _MIRRORED[kind], [item_id], None, None, distance)
+            between = distance if kind == "view" else 0
+            self._append(offset, event, other, _MIRRORED[kind], [item_id], None, None, between)
 
     def outputs(self) -> list[Output]:
         """Encodes what each partition is told, at most :data:`MAX_RELATIONS` a record."""
