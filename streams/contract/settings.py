@@ -13,6 +13,7 @@ from streams.contract.errors import ConfigurationError
 from streams.contract.events import MAX_EVENT_BYTES, Kind
 from streams.contract.experiment import misfit_of
 from streams.contract.rewards import Rewards
+from streams.contract.rules import RULES, RuleName
 from streams.contract.topics import POLICY_LEARNERS, POPULAR, Topic, topics
 
 ENVIRONMENT_PREFIX: Final = "HEADRACE_"
@@ -126,18 +127,22 @@ class Target(Section, frozen=True):
     """Something to predict.
 
     Attributes:
-        label: The kind of event that makes the label 1 within the horizon.
+        rule: How its label comes about, one of :data:`~streams.contract.rules.RULES`.
+        label: The kind of event that makes the label 1 within the horizon; of rule ``event`` only, which needs it.
         horizon_s: After the prediction; for ``click`` after the impression.
-        sampling_rate: Share of the eligible moments at which a prediction is kept to be labelled.
-        prior: Probability that is served before anything has been learned.
+        sampling_rate: Share of the eligible moments at which a prediction is kept to be labelled, by hash of the event.
+        prior: What is served before anything has been learned: a probability, or an amount.
+        at_least: From which rating on feedback is good; of rule ``rating`` only.
     """
 
     name: str
-    label: Kind
     horizon_s: Positive
     sampling_rate: Annotated[float, Meta(gt=0.0, le=1.0)]
-    prior: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    prior: Annotated[float, Meta(gt=0.0)]
+    rule: RuleName = "event"
+    label: Kind | None = None
     members: tuple[Member, ...] = ("linear",)
+    at_least: Annotated[float, Meta(ge=0.0, le=5.0)] = 4.0
 
 
 class Decisions(Section, frozen=True):
@@ -365,7 +370,8 @@ def _refuse_misfits(settings: Settings) -> None:
     names = [target.name for target in settings.targets]
     if len({*names, *POLICY_LEARNERS}) != len(names) + len(POLICY_LEARNERS):
         raise ConfigurationError(f"targets need names of their own, other than {', '.join(POLICY_LEARNERS)}: {names}")
-    for target in settings.targets:
+    for number, target in enumerate(settings.targets):
+        _refuse_misfit_target(target, f"targets[{number}]")
         if set(target.members) <= {"blend"} or len(set(target.members)) != len(target.members):
             raise ConfigurationError(
                 f"members of target {target.name}: {', '.join(target.members) or 'none'}; "
@@ -376,3 +382,15 @@ def _refuse_misfits(settings: Settings) -> None:
     kafka = settings.kafka
     if kafka.security_protocol == "SASL_SSL" and not (kafka.sasl_username and kafka.sasl_password):
         raise ConfigurationError("kafka.security_protocol is SASL_SSL: set kafka.sasl_username and kafka.sasl_password")
+
+
+def _refuse_misfit_target(target: Target, path: str) -> None:
+    rule = RULES[target.rule]
+    if "label" in rule.reads and target.label is None:
+        raise ConfigurationError(f"{path}.label is missing: rule event needs the kind of event that it waits for")
+    for key, default in (("label", None), ("at_least", 4.0)):
+        if key not in rule.reads and getattr(target, key) != default:
+            takers = ", ".join(name for name, other in RULES.items() if key in other.reads)
+            raise ConfigurationError(f"{path}.{key} is read by rule {takers} only, not by {target.rule}: leave it out")
+    if rule.outcome == "probability" and target.prior >= 1.0:
+        raise ConfigurationError(f"{path}.prior is {target.prior:g}; a probability is below 1")

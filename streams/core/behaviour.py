@@ -17,6 +17,7 @@ from streams.contract.events import KINDS, Event, decode_event, encode_event
 from streams.contract.fold import Folded, PartitionRow, RowHeader, SourceRecord
 from streams.contract.outputs import Output, dead_letter
 from streams.contract.partitioning import partition_of
+from streams.contract.records import event_ref
 from streams.contract.rewards import REWARD_TYPES
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, Q_AGENT, USERS_CHANGELOG
@@ -25,7 +26,6 @@ from streams.core.deciding import Decider, PendingDecision
 from streams.core.experiences import Experiences
 from streams.core.features.schema import WINDOWED, feature_schema
 from streams.core.features.session import Session
-from streams.core.features.vector import feature_vector
 from streams.core.features.windows import Windows
 from streams.core.feedback import Feedback, Missed
 from streams.core.labels import Labels
@@ -37,7 +37,16 @@ from streams.core.predicting import PendingPrediction, Predictor
 from streams.core.relating import Relating
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
-from streams.core.row import MAX_EVENT_IDS, ROW_SCHEMA, OpenDecision, Transition, UserRow
+from streams.core.row import (
+    MAX_EVENT_IDS,
+    ROW_SCHEMA,
+    Moment,
+    OpenDecision,
+    Seen,
+    Transition,
+    UserRow,
+    shopper_vector,
+)
 from streams.core.tallies import count_exposure, count_funnel
 from streams.core.transitions import pay, settle, show
 
@@ -155,7 +164,7 @@ class _Batch:
         self._changed: dict[bytes, UserRow] = {}
         self._undecided: set[bytes] = set()
         self._feedback = Feedback(fold.settings.decisions, state.number)
-        self._predictor = Predictor(fold.settings.targets, state.number, fold.scorers)
+        self._predictor = Predictor(fold.settings.targets, fold.scorers)
         self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.policies)
         self._predictions: list[PendingPrediction] = []
         self._decisions: list[PendingDecision] = []
@@ -235,24 +244,28 @@ class _Batch:
         fold, watermark_ms = self._fold, self._partition.watermark_ms
         labelled = fold.labels.mature(row, watermark_ms)
         for moment, prediction in labelled:
+            if prediction.label is None:
+                self._partition.count("unlabelled")
+                continue
             if moment.vector and len(moment.vector) != fold.vector_bytes:
                 self._partition.count("outdated_vectors")
                 continue
-            self._experiences.add_label(offset, moment, prediction, fold.labels.weights[prediction.target])
+            weight = fold.labels.weights[prediction.target]
+            self._experiences.add_label(offset, moment, prediction, prediction.label, weight)
         closed = self._feedback.mature(row, watermark_ms)
         for decision in closed:
             self._finish_decision(offset, row, decision)
-        ended = bool(row.walk) and row.session.last_ms + fold.session_gap_ms <= watermark_ms
+        ended = self._ends(row) and row.session.last_ms + fold.session_gap_ms <= watermark_ms
         if ended:
-            self._end_session(offset, row)
+            self._end_session(offset, key, row)
         if labelled or closed or ended:
             self._changed[key] = row
 
     def _behave(self, offset: int, key: bytes, row: UserRow, event: Event, *, late: bool) -> None:
         """Applies what a shopper did of their own accord, and predicts and decides at it unless it is late."""
         fold, kind = self._fold, event.kind
-        if event.timestamp_ms - row.session.last_ms > fold.session_gap_ms:
-            self._end_session(offset, row)
+        if event.timestamp_ms - row.session.last_ms > fold.session_gap_ms or (row.session.ended and not late):
+            self._end_session(offset, key, row)
             row.session = Session(start_ms=event.timestamp_ms)
         fold.labels.observe(row, event)
         for name in self._feedback.behave(row, event):
@@ -265,23 +278,26 @@ class _Batch:
         count_funnel(self._partition.tallies, kind, event.category)
         if late or kind not in _PREDICTED:
             return
-        vector = feature_vector(
-            event,
-            now_ms,
-            row.rings,
-            row.session,
-            row.affinities,
-            previous_ms=previous_ms,
-            cart_ms=row.cart_ms,
-            purchase_ms=row.purchase_ms,
-            item_views_before=before,
-        )
-        decides = kind == "view"
-        moment = fold.labels.open(row, self._state.number, offset, now_ms, decides=decides)
-        opened = tuple(moment.predictions) if moment else ()
-        self._predictions.append(PendingPrediction(offset, event, vector, moment, opened))
-        if decides:
+        row.seen = Seen(kind, event.category, event.price, previous_ms, before)
+        moment = fold.labels.open(row, self._state.number, offset, now_ms, event, self._partition.count)
+        ref = event_ref(CLICKSTREAM, self._state.number, offset)
+        targets = fold.labels.predicted_at(event)
+        self._predict(ref, key, event.timestamp_ms, targets, shopper_vector(row, row.seen), moment)
+        if kind == "view":
             self._decide(offset, key, row, event, now_ms)
+
+    def _predict(
+        self,
+        ref: str,
+        key: bytes,
+        at_ms: int,
+        targets: tuple[str, ...],
+        vector: list[float],
+        moment: Moment | None,
+    ) -> None:
+        """Has a shopper scored with the rest of the batch."""
+        opened = tuple(moment.predictions) if moment else ()
+        self._predictions.append(PendingPrediction(ref, key.decode(), at_ms, targets, vector, moment, opened))
 
     def _sum(self, row: UserRow, event: Event, now_ms: int) -> None:
         """Moves the windows to now and adds the event to their sums."""
@@ -299,6 +315,7 @@ class _Batch:
         session.last_ms = max(session.last_ms, event.timestamp_ms)
         session.events += 1
         session.last_kind = kind
+        session.last_offset = offset
         before = 0
         if weight := _LEANING.get(kind):
             affinities.lean(now_ms, event.category, event.price, weight)
@@ -424,16 +441,31 @@ class _Batch:
         self._walking = []
         self._undecided.clear()
 
-    def _end_session(self, offset: int, row: UserRow) -> None:
+    def _ends(self, row: UserRow) -> bool:
+        """Tells whether something waits for the end of a session."""
+        unpredicted = bool(self._fold.labels.at_session_ends) and row.seen is not None and not row.session.ended
+        return bool(row.walk) or unpredicted
+
+    def _end_session(self, offset: int, key: bytes, row: UserRow) -> None:
+        """Finishes the Q agent's walk, and predicts what is predicted at the end of a session."""
         if row.walk:
             self._experiences.add_walk(offset, row.walk)
             row.walk = []
+        labels, session, seen = self._fold.labels, row.session, row.seen
+        if not labels.at_session_ends or seen is None or session.ended:
+            return
+        session.ended = True
+        ended_ms = session.last_ms + self._fold.session_gap_ms
+        number = self._state.number
+        moment = labels.open_session_end(row, number, session.last_offset, ended_ms, self._partition.count)
+        ref = f"{event_ref(CLICKSTREAM, number, session.last_offset)}-end"
+        self._predict(ref, key, ended_ms, labels.at_session_ends, shopper_vector(row, seen), moment)
 
     def _schedule(self, key: bytes, row: UserRow) -> None:
         """Sets the row's deadline to the earliest of what is open, and sees that it will be woken by then."""
         deadlines = [open_.deadline_ms for moment in row.moments for open_ in moment.predictions if open_.deadline_ms]
         deadlines += [decision.deadline_ms for decision in row.decisions]
-        if row.walk:
+        if self._ends(row):
             deadlines.append(row.session.last_ms + self._fold.session_gap_ms)
         row.deadline_ms = min(deadlines, default=0)
         scheduled = self._state.scheduled

@@ -63,10 +63,10 @@ class Experiences:
         self._columns = {learner: _Columns() for learner in learners}
         self._steps: list[Step | _EndedWalk] = []
 
-    def add_label(self, offset: int, moment: Moment, prediction: OpenPrediction, weight: float) -> None:
+    def add_label(self, offset: int, moment: Moment, prediction: OpenPrediction, label: float, weight: float) -> None:
         """Adds a prediction whose label is final."""
         columns = self._columns[prediction.target]
-        columns.add(offset, moment, prediction.label, weight, moment.opened_ms)
+        columns.add(offset, moment, label, weight, moment.opened_ms)
         columns.predictions.append(prediction)
 
     def add_rewards(self, offset: int, decision: OpenDecision, rewards: Iterable[SlotReward]) -> None:

@@ -1,61 +1,80 @@
-"""Predictions that wait for their labels: opened by a sampling rule, labelled by what happens, final at the horizon."""
+"""Predictions that wait for their labels: opened by a sampling rule, answered by what happens, final at the horizon."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from streams.contract.events import Event
+from streams.contract.rules import RULES
 from streams.contract.settings import Target
 from streams.core.row import MAX_MOMENTS, Moment, OpenPrediction, UserRow
 from streams.core.sampling import sampled
+
+Names = tuple[str, ...]
+
+_SHOWN: Final = "click"
+"""Targets labelled by it are bound to a decision, and wait from its impression on."""
 
 
 class Labels:
     """The declared targets, applied to one shopper's open predictions.
 
-    A prediction waits for its whole horizon, whatever its label, so that examples of both classes arrive in the
-    proportion in which they happened. Targets labelled by ``click`` start at the impression of a decision instead.
+    A prediction waits for its whole horizon, whatever its label, so that examples of all outcomes arrive in the
+    proportion in which they happened. One prediction of a target is open at a time, but for those of session ends: each
+    end is an example, and waits while the next sessions go on.
+
+    Attributes:
+        weights: Of a target's examples, one over its sampling rate.
+        at_session_ends: Targets predicted when a session has ended.
     """
 
     def __init__(self, targets: Sequence[Target]) -> None:
-        self._organic = tuple(target for target in targets if target.label != "click")
-        self._shown = tuple(target for target in targets if target.label == "click")
-        self._salts = {target.name: salt for salt, target in enumerate(targets)}
-        self._shown_names = {target.name for target in self._shown}
         self._by_name = {target.name: target for target in targets}
+        self._rules = {target.name: RULES[target.rule] for target in targets}
+        self._salts = {target.name: salt for salt, target in enumerate(targets)}
+        self._shown = frozenset(target.name for target in targets if target.label == _SHOWN)
+        self._at_events = self._opened_at("event")
+        self._at_views = self._opened_at("event", "view")
+        self.at_session_ends = self._opened_at("session_end")
         self.weights = {target.name: 1.0 / target.sampling_rate for target in targets}
 
-    def open(self, row: UserRow, partition: int, offset: int, now_ms: int, *, decides: bool) -> Moment | None:
+    def predicted_at(self, event: Event) -> Names:
+        """Names the targets that are predicted at an event."""
+        return self._at_views if event.kind == "view" and event.category is not None else self._at_events
+
+    def open(
+        self, row: UserRow, partition: int, offset: int, now_ms: int, event: Event, count: Callable[[str], None]
+    ) -> Moment | None:
         """Opens what the sampling rule admits and has no open prediction yet.
 
+        Click predictions are opened at views, where a decision is made that they can be bound to.
+
         Args:
-            decides: Whether a decision is made at this event, to which click predictions can be bound.
+            count: Told of ``moments_displaced``, where a shopper has too many open already.
 
         Returns:
             The moment, still without vector and probabilities; ``None`` where nothing was opened.
         """
         waiting = {prediction.target for moment in row.moments for prediction in moment.predictions}
-        opened = [
-            OpenPrediction(target.name, now_ms + target.horizon_s * 1000 if target in self._organic else 0)
-            for target in (self._organic + self._shown if decides else self._organic)
-            if target.name not in waiting and sampled(partition, offset, self._salts[target.name], target.sampling_rate)
-        ]
-        if not opened or len(row.moments) >= MAX_MOMENTS:
-            return None
-        moment = Moment(offset, now_ms, predictions=opened)
-        row.moments.append(moment)
-        return moment
+        names = [name for name in self.predicted_at(event) if name not in waiting]
+        if event.kind != "view":
+            names = [name for name in names if name not in self._shown]
+        return self._opened(row, names, partition, offset, now_ms, event.category or "", count)
+
+    def open_session_end(
+        self, row: UserRow, partition: int, offset: int, ended_ms: int, count: Callable[[str], None]
+    ) -> Moment | None:
+        """Opens what is predicted at the end of the session whose last event is the one at ``offset``."""
+        return self._opened(row, self.at_session_ends, partition, offset, ended_ms, "", count)
 
     def observe(self, row: UserRow, event: Event) -> None:
-        """Labels what ``event`` makes true."""
+        """Lets ``event`` answer what waits for it."""
         at_ms = event.timestamp_ms
         for moment in row.moments:
             for prediction in moment.predictions:
                 target = self._by_name.get(prediction.target)
-                if (
-                    target is not None
-                    and target.label == event.kind
-                    and moment.opened_ms < at_ms <= prediction.deadline_ms
-                ):
-                    prediction.label = 1.0
+                if target is not None and moment.opened_ms < at_ms <= prediction.deadline_ms:
+                    answer = self._rules[target.name].answer
+                    prediction.label = answer(target, prediction.label, prediction.subject, event)
 
     def shown(self, row: UserRow, offset: int, at_ms: int) -> None:
         """Starts the predictions that are bound to the decision at ``offset``."""
@@ -77,7 +96,7 @@ class Labels:
         row.moments = [moment for moment in row.moments if moment.predictions]
 
     def mature(self, row: UserRow, watermark_ms: int) -> list[tuple[Moment, OpenPrediction]]:
-        """Takes out the predictions whose horizon has passed; their labels are final."""
+        """Takes out the predictions whose horizon has passed; their labels are final, ``None`` where there is none."""
         final = [
             (moment, prediction)
             for moment in row.moments
@@ -90,11 +109,43 @@ class Labels:
             row.moments = [moment for moment in row.moments if moment.predictions]
         return [(moment, prediction) for moment, prediction in final if prediction.target in self._by_name]
 
+    def _opened_at(self, *moments: str) -> Names:
+        return tuple(name for name, rule in self._rules.items() if rule.opens_at in moments)
+
+    def _opened(
+        self,
+        row: UserRow,
+        names: Sequence[str],
+        partition: int,
+        offset: int,
+        now_ms: int,
+        subject: str,
+        count: Callable[[str], None],
+    ) -> Moment | None:
+        opened = [
+            self._new(name, now_ms, subject)
+            for name in names
+            if sampled(partition, offset, self._salts[name], self._by_name[name].sampling_rate)
+        ]
+        if not opened:
+            return None
+        if len(row.moments) >= MAX_MOMENTS:
+            count("moments_displaced")
+            return None
+        moment = Moment(offset, now_ms, predictions=opened)
+        row.moments.append(moment)
+        return moment
+
+    def _new(self, name: str, now_ms: int, subject: str) -> OpenPrediction:
+        rule = self._rules[name]
+        deadline_ms = 0 if name in self._shown else now_ms + self._by_name[name].horizon_s * 1000
+        return OpenPrediction(name, deadline_ms, rule.unanswered, subject=subject if rule.opens_at == "view" else "")
+
     def _bound(self, row: UserRow, offset: int) -> list[OpenPrediction]:
         return [
             prediction
             for moment in row.moments
             if moment.offset == offset
             for prediction in moment.predictions
-            if prediction.target in self._shown_names
+            if prediction.target in self._shown
         ]

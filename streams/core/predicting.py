@@ -1,32 +1,35 @@
 """Predictions of one batch: every family scored at once, reasons named, probabilities kept where a label will come."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from streams.contract.events import Event
 from streams.contract.outputs import Output
-from streams.contract.records import JSON, Prediction, event_ref
+from streams.contract.records import JSON, Prediction
+from streams.contract.rules import RULES
 from streams.contract.settings import Target
-from streams.contract.topics import CLICKSTREAM, PREDICTIONS
+from streams.contract.topics import PREDICTIONS
 from streams.core.models.scoring import Scorers
 from streams.core.row import Moment, OpenPrediction
 
 
 @dataclass(slots=True)
 class PendingPrediction:
-    """An event at which to predict, with the rest of its batch.
+    """A moment at which to predict, with the rest of its batch.
 
     Attributes:
-        offset: Of the event.
+        event_ref: What is published names it; of a session's end, that of its last event and ``end``.
+        targets: What is predicted at it.
         vector: ``(n_features,)``.
         moment: In the shopper's row, to be given the vector; ``None`` where no prediction was opened.
         opened: The predictions opened at it, to be given probabilities, even if their labels are final by then.
     """
 
-    offset: int
-    event: Event
+    event_ref: str
+    user_id: str
+    timestamp_ms: int
+    targets: tuple[str, ...]
     vector: list[float]
     moment: Moment | None
     opened: tuple[OpenPrediction, ...]
@@ -35,34 +38,45 @@ class PendingPrediction:
 class Predictor:
     """Makes the predictions of batches of one source partition."""
 
-    def __init__(self, targets: Sequence[Target], partition: int, scorers: Scorers) -> None:
-        self._targets = tuple(target.name for target in targets)
-        self._partition = partition
+    def __init__(self, targets: Sequence[Target], scorers: Scorers) -> None:
+        self._amounts = frozenset(target.name for target in targets if RULES[target.rule].outcome == "amount")
         self._scorers = scorers
 
     def predict(self, pending: Sequence[PendingPrediction]) -> list[Output]:
-        """Scores all events, fills the open predictions in the rows, and returns what is published."""
+        """Scores all moments, fills the open predictions in the rows, and returns what is published, in order."""
+        outputs: list[Output | None] = [None] * len(pending)
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for place, each in enumerate(pending):
+            alike.setdefault(each.targets, []).append(place)
+        for targets, places in alike.items():
+            group = [pending[place] for place in places]
+            for place, output in zip(places, self._predict(targets, group), strict=True):
+                outputs[place] = output
+        return [output for output in outputs if output is not None]
+
+    def _predict(self, targets: tuple[str, ...], pending: Sequence[PendingPrediction]) -> Iterator[Output]:
+        """Predicts the same targets at all of ``pending``."""
         vectors = np.array([each.vector for each in pending], np.float32)
-        scorers, targets = self._scorers, self._targets
+        scorers = self._scorers
         scores = {target: scorers.score(target, vectors).tolist() for target in targets}
         reasons = {target: scorers.reasons(target, vectors) for target in targets}
         members = {target: scorers.members(target) for target in targets}
         versions = {target: scorers.version(target) for target in targets}
-        outputs: list[Output] = []
+        likely = [target for target in targets if target not in self._amounts]
+        expected = [target for target in targets if target in self._amounts]
         for place, each in enumerate(pending):
             if each.moment is not None:
                 each.moment.vector = vectors[place].tobytes()
             for prediction in each.opened:
                 prediction.probabilities = scores[prediction.target][place]
                 prediction.members = members[prediction.target]
-            user_id = each.event.user_id or ""
             value = Prediction(
-                event_ref(CLICKSTREAM, self._partition, each.offset),
-                user_id,
-                each.event.timestamp_ms,
-                {target: scores[target][place][0] for target in targets},
+                each.event_ref,
+                each.user_id,
+                each.timestamp_ms,
+                {target: scores[target][place][0] for target in likely},
                 {target: reasons[target][place] for target in targets},
                 versions,
+                {target: scores[target][place][0] for target in expected},
             )
-            outputs.append(Output(PREDICTIONS, user_id.encode(), JSON.encode(value)))
-        return outputs
+            yield Output(PREDICTIONS, each.user_id.encode(), JSON.encode(value))

@@ -4,8 +4,10 @@ from typing import Final
 
 import msgspec
 
+from streams.contract.events import Kind
 from streams.core.features.affinities import Affinities
 from streams.core.features.session import Session
+from streams.core.features.vector import feature_vector
 from streams.core.features.windows import Ring
 
 ROW_SCHEMA: Final = 2
@@ -20,14 +22,17 @@ class OpenPrediction(msgspec.Struct, array_like=True):
 
     Attributes:
         deadline_ms: Its horizon's end; 0 while it waits for the impression that starts it.
-        probabilities: Of the family's members, champion first, as served.
+        label: As of now; ``None`` where there is none.
+        probabilities: Of the family's members, champion first, as served; of a target that is an amount, amounts.
+        subject: What an answer is compared with: the category that was looked at.
     """
 
     target: str
     deadline_ms: int
-    label: float = 0.0
+    label: float | None = 0.0
     probabilities: list[float] = msgspec.field(default_factory=list)
     members: list[str] = msgspec.field(default_factory=list)
+    subject: str = ""
 
 
 class Moment(msgspec.Struct, array_like=True):
@@ -110,6 +115,21 @@ class Transition(msgspec.Struct, array_like=True):
     shown: bool = False
 
 
+class Seen(msgspec.Struct, array_like=True):
+    """What the feature vector reads of the last event that was predicted at; the rest of it is in the row.
+
+    Attributes:
+        previous_ms: Time of the event before it, 0 for none.
+        item_views_before: How often its item had been looked at.
+    """
+
+    kind: Kind
+    category: str | None
+    price: float | None
+    previous_ms: int
+    item_views_before: int
+
+
 class UserRow(msgspec.Struct, array_like=True):
     """One shopper.
 
@@ -123,6 +143,7 @@ class UserRow(msgspec.Struct, array_like=True):
         closed: Offsets of the last decisions that were closed, to tell feedback that is late from what never fits.
         minute: Of event time, since the epoch: the latest that an event came from.
         minute_events: Events that came since it began.
+        seen: The last event that was predicted at, ``None`` before the first.
     """
 
     guard: int = -1
@@ -141,3 +162,19 @@ class UserRow(msgspec.Struct, array_like=True):
     closed: list[int] = msgspec.field(default_factory=list)
     minute: int = 0
     minute_events: int = 0
+    seen: Seen | None = None
+
+
+def shopper_vector(row: UserRow, seen: Seen) -> list[float]:
+    """Describes the shopper as of their last event, ``row.seen`` where that is known; ``(n_features,)``."""
+    return feature_vector(
+        seen,
+        row.last_ms,
+        row.rings,
+        row.session,
+        row.affinities,
+        previous_ms=seen.previous_ms,
+        cart_ms=row.cart_ms,
+        purchase_ms=row.purchase_ms,
+        item_views_before=seen.item_views_before,
+    )

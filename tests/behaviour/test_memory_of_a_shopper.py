@@ -105,6 +105,8 @@ class Memory:
             "items": by_last_look(looked_at),
             "last_kind": kinds[-1],
             "bought": list(dict.fromkeys(f"i{act.item}" for _, _, act in held if act.kind == "purchase")),
+            "last_offset": len(self.seen) - 1,
+            "ended": False,
         }
 
     def categories(self) -> dict[str, float]:

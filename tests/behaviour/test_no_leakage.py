@@ -23,13 +23,20 @@ def is_of(record: MemoryRecord, kinds: Collection[str]) -> bool:
 
 
 def said_before(pipeline: Pipeline, offset: int) -> Iterator[tuple[str, bytes]]:
-    """Everything published of the first partition that was made at an event before ``offset``."""
+    """Everything published of the first partition that was made before the event at ``offset``."""
     for topic in (PREDICTIONS, RECOMMENDATIONS, DECISIONS):
+        said: list[tuple[bool, bytes]] = []
         for record in pipeline.topics.records[topic, 0]:
             value = record.value or b""
             ref = msgspec.msgpack.decode(value)[1] if topic == DECISIONS else orjson.loads(value)["event_ref"]
-            if int(ref.rpartition("-")[2]) < offset:
-                yield topic, value
+            ends = ref.endswith("-end")
+            if not ends and int(ref.rpartition("-")[2]) >= offset:
+                break
+            said.append((ends, value))
+        # Ends of sessions are named by their last event, not by the one that let the time pass.
+        while said and said[-1][0]:
+            said.pop()
+        yield from ((topic, value) for _, value in said)
 
 
 @pytest.mark.parametrize("kind", LABELS)

@@ -9,6 +9,8 @@ from streams.contract.errors import ConfigurationError
 from streams.contract.settings import Settings, dump_settings, load_settings
 from streams.contract.topics import EXPERIENCES, POLICY_LEARNERS
 
+TARGET = "[[targets]]\nname = 'x'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1\n"
+
 
 def load(tmp_path: Path, text: str, **environment: str) -> Settings:
     path = tmp_path / "headrace.toml"
@@ -93,6 +95,11 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
             "[[targets]]\nname = 'q'\nlabel = 'view'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1",
             "targets need names",
         ),
+        (f"{TARGET}", "targets[0].label is missing"),
+        (f"{TARGET}rule = 'churn'\nlabel = 'view'", "targets[0].label is read by rule event only"),
+        (f"{TARGET}rule = 'churn'\nat_least = 3.0", "targets[0].at_least is read by rule rating only"),
+        (f"{TARGET}rule = 'churm'", "targets[0].rule"),
+        (f"{TARGET.replace('0.1', '1.5')}rule = 'churn'", "targets[0].prior is 1.5"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "sasl_username"),
         ("seed = = 1", "headrace.toml"),
     ],

@@ -64,6 +64,9 @@ SETTINGS = Settings(
         ),
         Target(name="cart", label="add_to_cart", horizon_s=300, sampling_rate=0.7, prior=0.1),
         Target(name="click", label="click", horizon_s=240, sampling_rate=0.7, prior=0.1),
+        Target(name="churn", rule="churn", horizon_s=7200, sampling_rate=0.9, prior=0.3),
+        Target(name="next_category", rule="next_category", horizon_s=600, sampling_rate=0.7, prior=0.3),
+        Target(name="rating", rule="rating", horizon_s=3600, sampling_rate=0.7, prior=0.6),
     ),
     decisions=Decisions(q_epsilon=0.7),
 )
@@ -254,7 +257,7 @@ def _organic(random: Random, number: int, now_ms: int) -> Event:
         price=None if item % 9 == 4 else round(random.uniform(3, 90), 2),
         quantity=random.choice((None, 1, 3)) if kind == "purchase" else None,
         query="shoes" if kind == "search" else None,
-        rating=4.0 if kind == "rating" else None,
+        rating=float(number % 5 + 1) if kind == "rating" else None,
     )
 
 

@@ -39,7 +39,7 @@ def test_the_log_holds_what_the_laws_are_about() -> None:
     ):
         assert sum(count.get(name, 0) for count in counts) > 5, name
     learners = {learner for learner, _ in examples(shopped())}
-    assert learners == {"purchase", "cart", "click", "bandit", "q"}
+    assert learners == set(shopped().settings.learners)
     decided = [decode_logged_decision(value) for value in shopped().topics.values(DECISIONS)]
     assert sum(decision.kind == NOTHING for decision in decided) > 5
     assert shopped().policies.versions["bandit"] > 0

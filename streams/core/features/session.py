@@ -15,6 +15,8 @@ class Session(msgspec.Struct, array_like=True):
         items: Distinct items looked at, most recent last, at most :data:`MAX_SESSION_ITEMS`.
         last_kind: Kind of the last event.
         bought: Distinct items bought, last one last, at most :data:`MAX_SESSION_BOUGHT`.
+        last_offset: Its offset in the source partition.
+        ended: Whether its end has been predicted at.
     """
 
     start_ms: int = 0
@@ -30,6 +32,8 @@ class Session(msgspec.Struct, array_like=True):
     items: list[str] = msgspec.field(default_factory=list)
     last_kind: str = ""
     bought: list[str] = msgspec.field(default_factory=list)
+    last_offset: int = -1
+    ended: bool = False
 
     def look(self, item: str) -> list[str]:
         """Notes an item that is looked at; returns those before it, nearest first, none where it is looked at again.

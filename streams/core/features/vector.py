@@ -1,9 +1,8 @@
 """The feature vector of a shopper at an event, in the order that :mod:`streams.core.features.schema` lays out."""
 
 from math import cos, log, pi, sin
-from typing import Final
+from typing import Final, Protocol
 
-from streams.contract.events import Event
 from streams.core.features.affinities import Affinities
 from streams.core.features.session import Session
 from streams.core.features.windows import Ring
@@ -11,8 +10,19 @@ from streams.core.features.windows import Ring
 _DAY_MS: Final = 86_400_000
 
 
+class Described(Protocol):
+    """What the vector reads of the event itself."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def category(self) -> str | None: ...
+    @property
+    def price(self) -> float | None: ...
+
+
 def feature_vector(
-    event: Event,
+    event: Described,
     now_ms: int,
     rings: list[Ring],
     session: Session,

@@ -1,0 +1,86 @@
+"""Label rules: what a target may be declared by. One more rule is one more entry of :data:`RULES`.
+
+A rule says at which moments a prediction is opened, which later events of the same shopper answer it, and what is true
+of one that nothing has answered when its horizon ends.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, Protocol
+
+from streams.contract.events import Event
+
+RuleName = Literal["event", "churn", "next_category", "spend", "rating"]
+Moments = Literal["event", "view", "session_end"]
+Outcome = Literal["probability", "amount"]
+
+
+class Declared(Protocol):
+    """What a rule reads of the target that is declared by it."""
+
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def at_least(self) -> float: ...
+
+
+class Rule(NamedTuple):
+    """How the label of a target comes about.
+
+    Attributes:
+        opens_at: The moments that it is predicted at: every event that a shopper makes of their own accord, views of an
+            item with a category, or the ends of sessions.
+        outcome: What is predicted: the probability that the label is 1, or the label itself, an amount.
+        unanswered: The label where nothing answered; ``None`` where there is none, and no example either.
+        answer: ``(target, label so far, subject, event)`` to the label: called for each later event of the shopper
+            within the horizon, in the order of their arrival.
+        reads: Keys of a target, beside those that all have, that this rule needs or takes.
+        corrects: Whether a target may learn a negative at once and correct it, as ``labels = "correct"`` says.
+    """
+
+    opens_at: Moments
+    outcome: Outcome
+    unanswered: float | None
+    answer: Callable[[Declared, float | None, str, Event], float | None]
+    reads: frozenset[str] = frozenset()
+    corrects: bool = False
+
+
+def _happened(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
+    return 1.0 if event.kind == target.label else label
+
+
+def _came_back(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
+    return 0.0
+
+
+def _stayed(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
+    """The first view of an item with a category decides."""
+    if label is not None or event.kind != "view" or event.category is None:
+        return label
+    return float(event.category == subject)
+
+
+def _spent(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
+    """One purchase without a price leaves the sum unknown for good."""
+    if label is None or event.kind != "purchase":
+        return label
+    return None if event.price is None else label + event.price * (event.quantity or 1)
+
+
+def _rated(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
+    """The first rating decides."""
+    if label is not None or event.kind != "rating" or event.rating is None:
+        return label
+    return float(event.rating >= target.at_least)
+
+
+RULES: Final[Mapping[RuleName, Rule]] = MappingProxyType(
+    {
+        "event": Rule("event", "probability", 0.0, _happened, frozenset({"label"}), corrects=True),
+        "churn": Rule("session_end", "probability", 1.0, _came_back),
+        "next_category": Rule("view", "probability", None, _stayed),
+        "spend": Rule("event", "amount", 0.0, _spent),
+        "rating": Rule("event", "probability", None, _rated, frozenset({"at_least"})),
+    }
+)
