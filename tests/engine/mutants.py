@@ -1,21 +1,29 @@
 """Wrong versions of the engine: each takes away one of the mechanisms that tests must be able to miss."""
 
+import itertools
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from confluent_kafka import Producer
+
 from streams.contract.fold import PartitionRow
-from streams.engine import protocol
+from streams.engine import protocol, transport, worker
+from streams.engine.crash import crash_point
+from streams.engine.transactions import TransactionalOutputs
 from tests.engine.counting import CountingFold, State
 
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
-    """Runs what is inside with one mechanism taken away; an empty name takes none."""
+    """Runs what is inside with mechanisms taken away, their names joined by ``+``; an empty name takes none."""
     with ExitStack() as stack:
-        for owner, attribute, wrong in {**MUTANTS, **STALLS}[name]() if name else ():
-            stack.enter_context(replaced(owner, attribute, wrong))
+        for each in filter(None, name.split("+")):
+            for owner, attribute, wrong in {**MUTANTS, **TRANSACTIONAL, **MISHAPS}[each]():
+                stack.enter_context(replaced(owner, attribute, wrong))
         yield
 
 
@@ -67,10 +75,79 @@ def stuck() -> Replacements:
     return [(CountingFold, "fold", lambda self, state, events, rows: time.sleep(3600))]
 
 
+def without_fencing() -> Replacements:
+    """Every worker writes under an id of its own, so that the broker takes them all."""
+
+    def producer(self: TransactionalOutputs, source: tuple[str, int]) -> Producer:
+        return Producer({**self._configuration, "transactional.id": f"{os.getpid()}-{source}"})
+
+    return [(TransactionalOutputs, "_producer", producer)]
+
+
+def without_read_committed() -> Replacements:
+    create = transport.BatchConsumerThread._create_worker_consumer
+
+    def uncommitted(self: Any, given: Any) -> Any:
+        consumer = create(self, given)
+        consumer._isolation_level = "read_uncommitted"
+        return consumer
+
+    return [(transport.BatchConsumerThread, "_create_worker_consumer", uncommitted)]
+
+
+def store_before_commit() -> Replacements:
+    """The disk gets the rows before the broker has them."""
+    log, store = protocol.log, protocol.store
+    held: list[Any] = []
+
+    async def store_first(engine: Any, partition: Any, encoded: Any) -> None:
+        held[:] = [encoded]
+        store(engine, partition, {}, encoded)
+        crash_point(engine.fold.source, "stored-first")
+        await log(engine, partition, encoded)
+
+    return [(protocol, "log", store_first), (protocol, "store", lambda *_: None)]
+
+
+def in_second_commit(number: int) -> Replacements:
+    """A signal to this process between the records of its second transaction and their commit."""
+    log = TransactionalOutputs.log
+    calls: list[int] = []
+
+    async def interrupted(self: TransactionalOutputs, source: tuple[str, int], rows: Any) -> int:
+        calls.append(1)
+        if len(calls) == 2:
+            self._produce(source, rows)
+            self._producers[source].flush(30.0)
+            os.kill(os.getpid(), number)
+            rows = ()
+        return await log(self, source, rows)
+
+    return [(TransactionalOutputs, "log", interrupted)]
+
+
+def jumping_clock() -> Replacements:
+    """The wall clock jumps by a day, forth and back, at every look."""
+    jumps = itertools.cycle((86_400.0, -86_400.0, 0.0))
+    return [(worker, "time", lambda: time.time() + next(jumps))]
+
+
 MUTANTS: Final[dict[str, Callable[[], Replacements]]] = {
     "guard": without_row_guards,
     "partition-row": without_partition_rows,
     "order": log_before_emit,
 }
-STALLS: Final[dict[str, Callable[[], Replacements]]] = {"stuck": stuck}
-"""Not wrong, but standing still."""
+TRANSACTIONAL: Final[dict[str, Callable[[], Replacements]]] = {
+    "fencing": without_fencing,
+    "read-committed": without_read_committed,
+    "store-first": store_before_commit,
+}
+"""Of transactions on a real broker."""
+
+MISHAPS: Final[dict[str, Callable[[], Replacements]]] = {
+    "stuck": stuck,
+    "killed-in-commit": lambda: in_second_commit(signal.SIGKILL),
+    "paused-in-commit": lambda: in_second_commit(signal.SIGSTOP),
+    "clock": jumping_clock,
+}
+"""Nothing wrong with the worker; something happens to it."""
