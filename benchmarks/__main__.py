@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import engine, learning, lift
+from benchmarks import engine, learning, lift, pipeline
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine": engine.measure_throughput,
     "learning": learning.measure_costs,
+    "core": pipeline.measure_core,
+    "pipeline": pipeline.measure_pipeline,
     "engine-recovery": engine.measure_recovery,
     "engine-backlog": engine.measure_backlog,
     "lift": lift.measure_lift,
@@ -60,10 +62,14 @@ def loop_ns(passes: int = 5_000_000) -> float:
     return round((time.process_time_ns() - begun_ns) / passes, 1)
 
 
-def show(name: str, numbers: dict[str, Any]) -> None:
-    print(name)
+def show(name: str, numbers: dict[str, Any], indent: str = "") -> None:
+    print(f"{indent}{name}", flush=True)
     for key, value in numbers.items():
-        print(f"  {key:32} {value:>14,}" if isinstance(value, int | float) else f"  {key:32} {value!s:>14}")
+        if isinstance(value, dict):
+            show(key, value, f"{indent}  ")
+            continue
+        text = f"{value:>14,}" if isinstance(value, int | float) else f"{value!s:>14}"
+        print(f"{indent}  {key:32} {text}")
 
 
 if __name__ == "__main__":

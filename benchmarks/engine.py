@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -132,18 +133,22 @@ def publisher(broker: EmbeddedBroker) -> Iterator[Producer]:
     producer.flush()
 
 
-def run_worker(broker: EmbeddedBroker) -> Usage:
-    """Runs a worker on an empty disk until it has committed everything."""
+COUNTING: Final = (sys.executable, "-m", "tests.engine.counting")
+
+
+def run_worker(
+    broker: EmbeddedBroker, command: Sequence[str] = COUNTING, sources: Sequence[str] = (CLICKSTREAM,)
+) -> Usage:
+    """Runs a worker on an empty disk until it has committed everything of its sources."""
     with tempfile.TemporaryDirectory() as data_dir:
         environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
         }
-        command = [sys.executable, "-m", "tests.engine.counting"]
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         try:
-            wait_until_committed(broker, worker)
+            wait_until_committed(broker, worker, sources)
             worker.send_signal(signal.SIGTERM)
             _, status, used = os.wait4(worker.pid, 0)
             worker.returncode = os.waitstatus_to_exitcode(status)
@@ -155,17 +160,16 @@ def run_worker(broker: EmbeddedBroker) -> Usage:
     return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def wait_until_committed(broker: EmbeddedBroker, worker: "subprocess.Popen[bytes]") -> None:
+def wait_until_committed(
+    broker: EmbeddedBroker, worker: "subprocess.Popen[bytes]", sources: Sequence[str] = (CLICKSTREAM,)
+) -> None:
     deadline_s = time.monotonic() + TIMEOUT_S
     kafka = Kafka(bootstrap_servers=broker.bootstrap_servers)
     with Offsets(kafka, group=Settings().engine.app_id) as offsets:
-        missing = list(range(PARTITIONS))
+        # Sources in their order: what a fold sends to the next is there when it has committed.
+        missing = [(source, number) for source in sources for number in range(TOPICS[source])]
         while missing:
             if worker.poll() is not None or time.monotonic() > deadline_s:
-                raise RuntimeError(f"the worker has not committed partitions {missing} (it ended with {worker.poll()})")
+                raise RuntimeError(f"the worker has not committed {missing} (it ended with {worker.poll()})")
             time.sleep(0.2)
-            missing = [
-                number
-                for number in missing
-                if offsets.committed(CLICKSTREAM, number) < offsets.coverage(CLICKSTREAM, number).end
-            ]
+            missing = list(dropwhile(lambda each: offsets.committed(*each) >= offsets.coverage(*each).end, missing))
