@@ -193,22 +193,73 @@ def check_decisions(it: Cluster) -> None:
     }
     recommended = [decode_recommendation(record.value) for record in it.records(RECOMMENDATIONS)]
     assert {each.event_ref for each in recommended} == views
-    logged: dict[str, LoggedDecision] = {}
+    logged: dict[str, list[LoggedDecision]] = defaultdict(list)
     for record in it.records(DECISIONS):
         decision = decode_logged_decision(record.value)
-        logged[decision.decision_id] = decision
+        logged[decision.decision_id].append(decision)
     # A kill within emit may leave a recommendation without its decision; it is made again, and logged, by event_ref.
     whole = [each for each in recommended if each.decision_id in logged]
     assert {each.event_ref for each in whole} == views
     for each in whole:
-        decision = logged[each.decision_id]
-        assert [item.item_id for item in each.items] == [decision.shortlist[place] for place in decision.slate]
-        assert [item.propensity for item in each.items] == decision.propensities
+        for decision in logged[each.decision_id]:
+            assert [item.item_id for item in each.items] == [decision.shortlist[place] for place in decision.slate]
+            assert [item.propensity for item in each.items] == decision.propensities
     answered = {event.decision_id for event in events(it) if event.kind == "impression"}
-    shown = {vector for name in answered if name in logged for vector in shown_vectors(logged[name])}
+    # One that was made again alike is logged again, perhaps with what the items feed has said of its items since.
+    shown = {vector for name in answered if name in logged for each in logged[name] for vector in shown_vectors(each)}
     learned = set(bandit_vectors(it, it.settings))
     assert learned
     assert learned <= shown
+
+
+def check_rewards(it: Cluster) -> None:
+    """A slot earns a click if and only if it was clicked; a cart or a purchase is earned by one slot that showed it."""
+    happened = events(it)
+    clicked = {(event.decision_id, event.position) for event in happened if event.kind == "click"}
+    earned = earned_slots(it)
+    assert earned["click"] == earned["any"] & clicked
+    assert earned["click"]
+    for type_, kind in (("cart", "add_to_cart"), ("purchase", "purchase")):
+        assert earned[type_] <= showed_before(it, kind)
+        assert len(earned[type_]) <= sum(event.kind == kind for event in happened)
+    credited = totals(it)
+    assert sum(credited[f"rewards.{type_}"] for type_ in ("click", "cart", "purchase")) > 0
+
+
+def earned_slots(it: Cluster) -> dict[str, set[tuple[str | None, int | None]]]:
+    """Decision and position of every slot that anything was learned of, by the types of reward that it earned."""
+    earned: dict[str, set[tuple[str | None, int | None]]] = defaultdict(set)
+    for record in it.records(EXPERIENCES):
+        batch = decode_experiences(record.value)
+        if batch.reward_types:
+            rewards = np.frombuffer(batch.rewards).reshape(-1, len(batch.reward_types)).tolist()
+            vectors = np.frombuffer(batch.vectors, np.float32).reshape(-1, batch.columns)
+            for decision_id, vector, values in zip(batch.decision_ids, vectors, rewards, strict=True):
+                slot = decision_id, int(vector[-2])
+                earned["any"].add(slot)
+                for type_, value in zip(batch.reward_types, values, strict=True):
+                    if value:
+                        earned[type_].add(slot)
+    return earned
+
+
+def showed_before(it: Cluster, kind: str) -> set[tuple[str | None, int | None]]:
+    """The slots whose item the shopper put into the cart, or bought, after they had seen it there."""
+    slates = {each.decision_id: each for each in (decode_recommendation(r.value) for r in it.records(RECOMMENDATIONS))}
+    seen: dict[str | None, list[Event]] = defaultdict(list)
+    found: set[tuple[str | None, int | None]] = set()
+    for event in events(it):
+        if event.kind == "impression":
+            seen[event.user_id].append(event)
+        elif event.kind == kind:
+            found |= {
+                (impression.decision_id, slot)
+                for impression in seen[event.user_id]
+                if impression.timestamp_ms <= event.timestamp_ms
+                for slot, item in enumerate(slates[impression.decision_id or ""].items)
+                if item.item_id == event.item_id
+            }
+    return found
 
 
 def shown_vectors(decision: LoggedDecision) -> list[bytes]:

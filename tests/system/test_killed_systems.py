@@ -48,6 +48,7 @@ def check_all(it: Cluster, behaviour_disk: str, other_disk: str) -> None:
     closed_loop.check_learners(it, other_disk)
     closed_loop.check_items(it, other_disk)
     closed_loop.check_decisions(it)
+    closed_loop.check_rewards(it)
 
 
 def kill_and_check(folder: Path, points: tuple[str, ...], disk: str, moments: int) -> None:
