@@ -29,7 +29,7 @@ SETTINGS = Settings(
             horizon_s=1000,
             sampling_rate=1.0,
             prior=0.05,
-            members=("linear", "perceptron"),
+            members=("linear", "additive", "perceptron", "blend"),
         ),
         Target(name="cart", label="add_to_cart", horizon_s=500, sampling_rate=0.5, prior=0.1),
         Target(name="click", label="click", horizon_s=300, sampling_rate=1.0, prior=0.2),

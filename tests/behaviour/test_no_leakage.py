@@ -98,7 +98,7 @@ def test_an_example_holds_the_probabilities_that_were_served_whatever_was_learne
     served = [decode_prediction(value).probabilities["purchase"] for value in shop.values(PREDICTIONS)]
     examples = shop.examples("purchase")
     assert [example.probabilities["linear"] for example in examples] == [served[0], served[1]]
-    assert examples[0].probabilities == {"linear": 0.05, "perceptron": 0.05}
+    assert examples[0].probabilities == dict.fromkeys(("linear", "additive", "perceptron", "blend"), 0.05)
     assert examples[1].probabilities["linear"] != 0.05
 
 

@@ -14,7 +14,7 @@ from streams.contract.errors import RefusedStart, RejectedRecord
 from streams.contract.fold import Fold, PartitionRow, RowHeader
 from streams.contract.outputs import Output
 from streams.contract.records import MSGPACK, ExperienceBatch, Parameters, decode_parameters
-from streams.contract.settings import Settings, Target, Window
+from streams.contract.settings import DEFAULT_TARGETS, Settings, Target, Window
 from streams.contract.topics import METRICS, MODELS
 from streams.core.features.schema import feature_schema
 from streams.core.learning import LearningFold, render_learner
@@ -25,7 +25,8 @@ from streams.core.models.scoring import Scorers
 from streams.core.policies.features import FEATURES
 from streams.core.policies.q_agent import N_ACTIONS, N_STATES
 
-SETTINGS = Settings(windows=(Window(name="5m", pane_s=60, panes=5),))
+PURCHASE = msgspec.structs.replace(DEFAULT_TARGETS[0], members=("linear", "perceptron"))
+SETTINGS = Settings(windows=(Window(name="5m", pane_s=60, panes=5),), targets=(PURCHASE, *DEFAULT_TARGETS[1:]))
 SCHEMA = feature_schema(SETTINGS.windows)
 WIDTHS = {"purchase": len(SCHEMA.names), "cart": len(SCHEMA.names), "bandit": len(FEATURES) + 2, "q": 4}
 LEARNERS = ("purchase", "bandit", "q")

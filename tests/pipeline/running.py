@@ -60,7 +60,7 @@ SETTINGS = Settings(
             horizon_s=1200,
             sampling_rate=0.7,
             prior=0.05,
-            members=("linear", "perceptron"),
+            members=("linear", "additive", "perceptron", "blend"),
         ),
         Target(name="cart", label="add_to_cart", horizon_s=300, sampling_rate=0.7, prior=0.1),
         Target(name="click", label="click", horizon_s=240, sampling_rate=0.7, prior=0.1),
