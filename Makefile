@@ -44,6 +44,12 @@ kafka: $(STAMP) ## Apache Kafka itself, without Docker (needs Java 17 and Maven)
 test: $(STAMP) ## Run the tests and the examples in docstrings; ARGS=... go to pytest
 	@.venv/bin/python -m pytest $(ARGS)
 
+FUZZED := tests/contract/test_events.py tests/behaviour/test_row_codec.py tests/engine/test_protocol.py \
+  tests/pipeline/test_interrupted_shop.py tests/system/test_hostile_records.py
+
+fuzz: $(STAMP) ## Try the laws at length, an hour or so: hypothesis, interrupted shops, 100,000 mutated records
+	@HEADRACE_FUZZ=1 .venv/bin/python -m pytest -o timeout=7200 $(FUZZED) $(ARGS)
+
 check: lint types contracts test ## Everything that CI runs
 
 lint: $(STAMP) ## Style and format

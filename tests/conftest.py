@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+from tests.fuzzing import AT_LENGTH
 
 # How long an example takes says something of the machine, not of the law. Under CI, hypothesis draws the same examples.
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("fuzz", deadline=None, max_examples=20_000, suppress_health_check=list(HealthCheck))
+settings.load_profile("fuzz" if AT_LENGTH else "untimed")
 
 DEFAULT_DATA: Final = Path(__file__).parents[2] / "shared" / "data"
 """Beside the project, never in it: licences are for research only, or not stated."""

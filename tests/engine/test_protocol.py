@@ -20,6 +20,7 @@ from streams.engine.protocol import STEPS
 from tests.engine.counting import Count, CountingFold
 from tests.engine.memory import Broker, Crash, Disk, Record, Worker, guard_of
 from tests.engine.mutants import MUTANTS, mutated, replaced
+from tests.fuzzing import AT_LENGTH
 
 USERS = st.integers(0, 3)
 BATCH_RECORDS = st.integers(1, 6)
@@ -169,7 +170,12 @@ class InterruptedWork(RuleBasedStateMachine):
         return {name: count for name, count in counts.items() if count}
 
 
-QUICK = settings(max_examples=150, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(
+    max_examples=1000 if AT_LENGTH else 150,
+    stateful_step_count=200 if AT_LENGTH else 20,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 def test_an_interrupted_worker_ends_where_an_uninterrupted_one_does() -> None:
@@ -179,7 +185,13 @@ def test_an_interrupted_worker_ends_where_an_uninterrupted_one_does() -> None:
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_law_misses_every_mechanism_that_is_taken_away(mutant: str) -> None:
     quick = settings(
-        QUICK, derandomize=True, database=None, phases=[Phase.generate], max_examples=1000, print_blob=False
+        QUICK,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        max_examples=1000,
+        stateful_step_count=20,
+        print_blob=False,
     )
     with mutated(mutant), pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(InterruptedWork, settings=quick)
