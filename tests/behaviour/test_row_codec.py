@@ -1,7 +1,7 @@
 """A user's row is what it was after it has been stored, whatever it holds; what is no row is said to be none."""
 
 import types
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from hypothesis import given
@@ -46,6 +46,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=3)
     if get_origin(kind) is tuple:
         return st.tuples(*(values(each) for each in arguments if each is not Ellipsis))
+    if get_origin(kind) is Literal:
+        return st.sampled_from(arguments)
     assert get_origin(kind) in (Union, types.UnionType), kind
     return st.one_of(*map(values, arguments))
 
