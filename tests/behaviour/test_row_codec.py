@@ -46,10 +46,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=3)
     if get_origin(kind) is tuple:
         return st.tuples(*(values(each) for each in arguments if each is not Ellipsis))
-    if get_origin(kind) is Literal:
-        return st.sampled_from(arguments)
-    assert get_origin(kind) in (Union, types.UnionType), kind
-    return st.one_of(*map(values, arguments))
+    assert get_origin(kind) in (Literal, Union, types.UnionType), kind
+    return st.sampled_from(arguments) if get_origin(kind) is Literal else st.one_of(*map(values, arguments))
 
 
 rows = values(UserRow)
