@@ -16,6 +16,7 @@ from streams.contract.records import (
     decode_recommendation,
 )
 from streams.contract.topics import BANDIT, DECISIONS, RECOMMENDATIONS
+from streams.core.behaviour import BehaviourFold
 from streams.core.policies.features import FINGERPRINT, N_FEATURES
 from streams.core.retrieval.shortlist import MAX_ITEMS
 from tests.behaviour.shop import Shop
@@ -72,6 +73,25 @@ def shown_vectors(decision: LoggedDecision) -> list[bytes]:
     features = np.frombuffer(decision.features).reshape(len(decision.shortlist), -1)[decision.slate]
     is_control = decision.policy == "control"
     return [np.array([*slot, position, is_control], np.float32).tobytes() for position, slot in enumerate(features)]
+
+
+def test_what_other_shares_decide_again_after_a_crash_counts_for_who_decided_last() -> None:
+    pipeline = Shop(policy=BANDIT)
+    pipeline.topics.budget = 3
+    with pytest.raises(Crash):
+        pipeline.view(0, "i1")
+    pipeline.crash()
+    fold = pipeline.behaviour.engine.fold
+    assert isinstance(fold, BehaviourFold)
+    assert fold.experiment.apply(b'{"shares": {"control": 1.0}}')
+    pipeline.fold(0)
+    first, second = map(decode_recommendation, pipeline.topics.values(RECOMMENDATIONS))
+    assert (first.policy, second.policy) == ("bandit", "control")
+    for decision in (first, second):
+        pipeline.impression(1, decision.decision_id)
+    assert pipeline.count("unjoinable") == 1
+    assert pipeline.row().exposures == {"control": [len(second.items), 0]}
+    assert {name: pipeline.count(f"decisions.{name}") for name in ("bandit", "control")} == {"bandit": 0, "control": 1}
 
 
 class Interrupted(Pipeline):
