@@ -150,7 +150,8 @@ class RelationsFold:
     def _is_new(self, partition: PartitionRow, source: int, relation: Relation) -> bool:
         """Advances the source partition's mark; what is not above it was applied from an earlier record."""
         trigger = (relation.offset, relation.index)
-        if trigger <= tuple(partition.marks.get(source, (-1, -1))):
+        mark = partition.marks.get(source)
+        if mark is not None and trigger <= mark:
             partition.count("duplicates")
             return False
         partition.marks[source] = trigger

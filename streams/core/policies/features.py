@@ -142,8 +142,8 @@ def _describe_history(
     seen: list[bool] = []
     for context, found in zip(contexts, shortlists, strict=True):
         names = [ids[item] for item in found.items]
-        cart, session, views = context.cart_items, context.session_items, context.view_counts
+        cart, looked_at = context.cart_items, {*context.session_items, *context.view_counts}
         in_cart += [name in cart for name in names] if cart else [False] * len(names)
-        seen += [name in session or name in views for name in names]
+        seen += [name in looked_at for name in names]
     rows[:, _COLUMN["in_cart"]] = in_cart
     rows[:, _COLUMN["seen"]] = seen

@@ -20,6 +20,8 @@ _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 
 _CTR_PRIOR: Final = 0.05
 _CTR_PRIOR_IMPRESSIONS: Final = 20.0
+_MAX_RULES: Final = 4096
+"""Items whose rules are kept as Python's own values, which retrieval reads again and again."""
 _TIE_BREAK: Final = 1e-6
 """In doublings of popularity: below what matters, above what rounding changes."""
 
@@ -78,6 +80,7 @@ class Catalogue:
         self.neighbours = np.full((0, n_neighbours), -1, np.int32)
         self.closeness = np.zeros((0, n_neighbours), np.float32)
         self.bought: dict[int, list[int]] = {}
+        self._rules: dict[int, list[tuple[int, float]]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,6 +107,18 @@ class Catalogue:
         """Indices of the most popular items of a category; none for :data:`NO_CATEGORY`."""
         return self._tops.by_category.get(category, ())
 
+    def rules(self, item: int) -> Sequence[tuple[int, float]]:
+        """Returns an item's neighbours with their closeness, strongest first."""
+        rules = self._rules.get(item)
+        if rules is None:
+            if len(self._rules) >= _MAX_RULES:
+                self._rules.clear()
+            neighbours = self.neighbours[item]
+            neighbours = neighbours[neighbours >= 0]
+            closeness = self.closeness[item, : len(neighbours)]
+            rules = self._rules[item] = list(zip(neighbours.tolist(), closeness.tolist(), strict=True))
+        return rules
+
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
         """Takes a part of the feed, in order; of several summaries of an item the last holds."""
         latest = list({summary.item_id: summary for summary in summaries}.values())
@@ -116,6 +131,8 @@ class Catalogue:
         self._reserve(len(self.ids))
         lost = self._write(indices, latest)
         self._write_neighbours(indices, neighbours, latest)
+        for item in indices.tolist():
+            self._rules.pop(item, None)
         standing = self.standing[: len(self)]
         self._tops.update(indices, standing, self.first_seen_ms, self.category, self._tie_break, lost=lost)
 

@@ -57,11 +57,12 @@ def rank(last_items: Sequence[_ItemT], closest: Callable[[_ItemT], Iterable[tupl
     ['scarf', 'cap']
     """
     scores: dict[_ItemT, float] = {}
+    score_of = scores.get
     for recency, source in zip(_RECENCY, last_items, strict=False):
         for item, share in closest(source):
-            scores[item] = scores.get(item, 0.0) + recency * share
+            scores[item] = score_of(item, 0.0) + recency * share
     for distance, item in enumerate(last_items[1:LAST_ITEMS], start=1):
-        scores[item] = scores.get(item, 0.0) + _RETURN / distance
+        scores[item] = score_of(item, 0.0) + _RETURN / distance
     if last_items:
         scores.pop(last_items[0], None)
     return sorted(scores, key=scores.__getitem__, reverse=True)

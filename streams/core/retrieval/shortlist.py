@@ -1,7 +1,7 @@
 """The shortlist: at most 20 items that may be shown, proposed by five kinds of retrieval, without randomness."""
 
 from collections.abc import Iterable
-from itertools import chain, takewhile, zip_longest
+from itertools import chain, zip_longest
 from typing import Final, NamedTuple
 
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
@@ -68,16 +68,7 @@ def _take(taken: dict[int, int], items: Iterable[int], kind: int, until: int) ->
 def _related(catalogue: Catalogue, context: Context, current: int | None) -> list[int]:
     found = [item for item in map(catalogue.find, context.session_items[:LAST_ITEMS]) if item is not None]
     last_items = found if current is None else [current, *(item for item in found if item != current)]
-    neighbours, closeness = catalogue.neighbours, catalogue.closeness
-
-    def closest(item: int) -> Iterable[tuple[int, float]]:
-        return takewhile(_is_item, zip(neighbours[item].tolist(), closeness[item].tolist(), strict=True))
-
-    return rank(last_items, closest)
-
-
-def _is_item(neighbour: tuple[int, float]) -> bool:
-    return neighbour[0] >= 0
+    return rank(last_items, catalogue.rules)
 
 
 def _trending(catalogue: Catalogue, context: Context, current: int | None) -> Iterable[int]:
