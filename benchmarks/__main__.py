@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import engine, learning, lift, pipeline
+from benchmarks import engine, learning, lift, offpolicy, pipeline
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine": engine.measure_throughput,
@@ -19,10 +19,11 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine-recovery": engine.measure_recovery,
     "engine-backlog": engine.measure_backlog,
     "lift": lift.measure_lift,
+    "offpolicy": offpolicy.measure_offpolicy,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
-LONG: Final = frozenset({"lift"})
+LONG: Final = frozenset({"lift", "offpolicy"})
 """Run only if they are named."""
 
 

@@ -138,6 +138,48 @@ def drift(member: str, before: int, after: int, seeds: int, report: Path | None)
     write_report(evaluate_drift(_members(member, ())[0], before, after, seeds), report)
 
 
+@evaluate.command(
+    example="headrace evaluate policy --log decisions.jsonl --policy bandit\n"
+    "headrace evaluate policy --log obd/random/all --policy table --table bts_all.csv"
+)
+@click.option(
+    "--log", type=click.Path(path_type=Path), required=True, help="A .jsonl, a CSV, or a folder of Open Bandit."
+)
+@click.option("--policy", required=True, metavar="NAME", help="uniform, greedy, epsilon-greedy, bandit or table.")
+@click.option("--table", type=click.Path(path_type=Path), metavar="FILE", help="Of --policy table.")
+@click.option("--epsilon", type=click.FloatRange(0.0, 1.0), default=0.1, show_default=True, help="Of epsilon-greedy.")
+@click.option("--cap", type=click.FloatRange(min=1.0), help="No importance weight is above it; its bias is reported.")
+@click.option("--least-effective", type=click.FloatRange(min=1.0), default=500.0, show_default=True, metavar="N")
+@click.option("--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@report_option
+@click.pass_context
+def policy(
+    context: click.Context,
+    log: Path,
+    policy: str,
+    table: Path | None,
+    epsilon: float,
+    cap: float | None,
+    least_effective: float,
+    resamples: int,
+    seed: int,
+    report: Path | None,
+) -> None:
+    """Estimates what a frozen policy would have earned on decisions that others made.
+
+    The log is what `headrace decisions dump` writes, a CSV (action, propensity, reward; context_*, position and user_id
+    if there are such), or a campaign's folder of the Open Bandit data. Estimates of an effective sample size below
+    --least-effective are refused; where all are, so is the whole.
+    """
+    from math import inf
+
+    from streams.ops.evaluate.policy import Options, evaluate_policy
+
+    options = Options(policy, table, epsilon, inf if cap is None else cap, least_effective, resamples, seed)
+    write_report(evaluate_policy(settings_of(context), log, options), report)
+
+
 def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member, ...]":
     import msgspec
 
