@@ -80,6 +80,9 @@ def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0,
         "weights": np.array(parts["weights"]).tobytes(),
         "timestamps_ms": np.array(parts["times"], np.int64).tobytes(),
     }
+    if learner == "bandit":
+        by_type = np.column_stack([parts["labels"], np.array(parts["labels"]) * 0.1])
+        columns |= {"reward_types": ["click", "margin"], "rewards": by_type.tobytes()}
     return ExperienceBatch(**(columns | changes))
 
 
@@ -295,6 +298,16 @@ def test_the_bandit_recovers_appeal_behind_the_slots_and_reports_rewards() -> No
     metrics = orjson.loads(worker.outputs[-1].value)
     assert metrics["mean_reward"] == pytest.approx(rewards.mean())
     assert "members" not in metrics
+
+
+def test_every_type_of_reward_is_summed_once_an_example() -> None:
+    worker = Worker("bandit")
+    for _ in range(2):
+        worker.run(worker.decode(log("bandit"), first_offset=worker.row.guard + 1 if worker.rows else 0))
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert 0.0 < metrics["mean_reward"] < 1.0
+    assert metrics["mean_rewards"]["click"] == pytest.approx(metrics["mean_reward"])
+    assert metrics["mean_rewards"]["margin"] == pytest.approx(0.1 * metrics["mean_reward"])
 
 
 def test_the_bandit_learns_the_slots_from_the_control_alone() -> None:

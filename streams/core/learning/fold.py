@@ -138,6 +138,8 @@ def _learn(row: LearnerRow, learner: Learner, examples: Examples) -> None:
     row.examples += fresh.size
     row.timestamp_ms = max(row.timestamp_ms, int(fresh.timestamps_ms.max()))
     row.label_sum = float(np.cumsum([row.label_sum, *fresh.labels])[-1])
+    for type_, values in zip(fresh.reward_types, fresh.rewards.T, strict=True):
+        row.reward_sums[type_] = float(np.cumsum([row.reward_sums.get(type_, 0.0), *values])[-1])
 
 
 def _outputs(name: str, row: LearnerRow, learner: Learner) -> list[Output]:
@@ -175,4 +177,5 @@ def _metrics(source: str, name: str, row: LearnerRow, learner: Learner) -> dict[
     }
     if members := learner.quality():
         return numbers | {"positives": round(row.label_sum), "members": members} | learner.standing()
-    return numbers | {"mean_reward": row.label_sum / row.examples}
+    by_type = {type_: total / row.examples for type_, total in row.reward_sums.items()}
+    return numbers | {"mean_reward": row.label_sum / row.examples, "mean_rewards": by_type}

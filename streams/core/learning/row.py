@@ -21,6 +21,7 @@ class LearnerRow(msgspec.Struct, array_like=True):
         timestamp_ms: Of the latest prediction or decision learned from.
         label_sum: Of the labels or rewards, unweighted.
         state: Packed arrays of the learner.
+        reward_sums: Type of reward to its sum, unweighted.
         evaluation: Packed arrays of the running quality of its members.
     """
 
@@ -35,6 +36,7 @@ class LearnerRow(msgspec.Struct, array_like=True):
     label_sum: float = 0.0
     state: dict[str, Any] = {}
     evaluation: dict[str, Any] = {}
+    reward_sums: dict[str, float] = {}
 
 
 decode_learner_row: Final = msgspec.msgpack.Decoder(LearnerRow).decode
