@@ -12,8 +12,9 @@ import orjson
 
 SEEDS: Final = 10
 EVENTS: Final = 25_000
-_UNIFORM: Final = "1e-12"
-"""An exploration so small that SquareCB draws uniformly: the bandit is a second control, and no lift must show."""
+_SHARES: Final = "{control = 0.2, bandit = 0.5, q = 0.3}"
+_UNIFORM: Final = "{bandit = {kind = 'uniform'}, filling = {kind = 'squarecb'}}"
+"""Policies of which the bandit draws uniformly: it is a second control, and no lift must show."""
 
 
 def measure_lift(quick: bool) -> dict[str, Any]:
@@ -24,10 +25,12 @@ def measure_lift(quick: bool) -> dict[str, Any]:
         the simulator knows them to be true, and in how many seeds the difference left its 95 % interval.
     """
     seeds, events = (2, EVENTS // 4) if quick else (SEEDS, EVENTS)
+    shares = {"HEADRACE_DECISIONS__SHARES": _SHARES}
+    uniform = {**shares, "HEADRACE_DECISIONS__POLICIES": _UNIFORM, "HEADRACE_DECISIONS__Q_FILLED_BY": "filling"}
     return {
         "events_per_seed": events,
-        "bandit_against_control": _compare(seeds, events, {}),
-        "uniform_against_control": _compare(seeds, events, {"HEADRACE_DECISIONS__EXPLORATION": _UNIFORM}),
+        "bandit_against_control": _compare(seeds, events, shares),
+        "uniform_against_control": _compare(seeds, events, uniform),
     }
 
 

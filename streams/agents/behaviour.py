@@ -10,7 +10,7 @@ from streams.contract.topics import CLICKSTREAM, EXPERIMENTS, ITEMS, MODELS, USE
 from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.app import BatchApp
 from streams.engine.feeds import FeedReader, Refusals
@@ -26,7 +26,7 @@ def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWo
     models = FeedReader(MODELS, settings.kafka, decode_parameters, frozen=settings.frozen_feeds)
     catalogue = Catalogue(settings)
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
-    policies = PolicyModels()
+    policies = PolicyModels(settings.decisions)
     refusals = Refusals(MODELS)
 
     def refresh() -> None:

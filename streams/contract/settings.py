@@ -12,9 +12,10 @@ from msgspec import Meta
 from streams.contract.errors import ConfigurationError
 from streams.contract.events import MAX_EVENT_BYTES, Kind
 from streams.contract.experiment import misfit_of
+from streams.contract.policies import DEFAULT_POLICIES, KINDS, Learned, Policy, Uniform, learner_of
 from streams.contract.rewards import Rewards
 from streams.contract.rules import RULES, RuleName
-from streams.contract.topics import POLICY_LEARNERS, POPULAR, Topic, topics
+from streams.contract.topics import BANDIT, CONTROL, POPULAR, Q_AGENT, Topic, topics
 
 ENVIRONMENT_PREFIX: Final = "HEADRACE_"
 
@@ -155,19 +156,23 @@ class Decisions(Section, frozen=True):
         rewards: What a shown item can earn.
         impression_window_s: A decision that was not shown for so long is dropped, and is no zero.
         log_rate: Share of the decisions that are logged for evaluation.
-        exploration: Scales SquareCB's gamma; a larger value explores less.
+        policies: Name to a policy of a kind; ``control`` and ``q`` need no entry. What a file says replaces all of it.
+        q_filled_by: The policy that draws the items of the kind that the Q agent has chosen.
         q_rewards: Kind of event to what the Q agent is paid for it, between one decision and the next.
     """
 
     slate: Annotated[int, Meta(gt=0, le=20)] = 5
     shortlist: Annotated[int, Meta(gt=0, le=20)] = 20
-    shares: dict[str, Share] = msgspec.field(default_factory=lambda: {"control": 0.2, "bandit": 0.5, "q": 0.3})
+    shares: dict[str, Share] = msgspec.field(
+        default_factory=lambda: {"control": 0.2, "bandit": 0.4, "q": 0.2, "thompson": 0.1, "epsilon": 0.1}
+    )
     shadows: tuple[str, ...] = ()
     salt: str = "headrace"
     rewards: Rewards = Rewards()
     impression_window_s: Positive = 600
     log_rate: Share = 1.0
-    exploration: Annotated[float, Meta(gt=0.0)] = 20.0
+    policies: dict[str, Policy] = msgspec.field(default_factory=lambda: dict(DEFAULT_POLICIES))
+    q_filled_by: str = BANDIT
     q_gamma: Share = 0.9
     q_epsilon: Share = 0.1
     q_learning_rate: Share = 0.1
@@ -177,8 +182,32 @@ class Decisions(Section, frozen=True):
 
     @property
     def policy_names(self) -> tuple[str, ...]:
-        """Who can decide: the control, another that draws uniformly from what is popular, and those that learn."""
-        return "control", POPULAR, *POLICY_LEARNERS
+        """Who can decide: the control, another that draws uniformly from what is popular, the Q agent, and others."""
+        return CONTROL, POPULAR, Q_AGENT, *self.policies
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Names of the policies' learners, the Q agent's first, then the others' in the order of their table."""
+        names = [learner_of(name, self.policies) for name in self.policies]
+        return Q_AGENT, *dict.fromkeys(name for name in names if name is not None)
+
+    def learners_from(self, policy: str) -> list[str]:
+        """Names who learns from what a policy has shown; from the control all do, of which they learn the slots."""
+        return [
+            name
+            for name in self.learners
+            if name != Q_AGENT and (policy in (name, CONTROL) or not self.learns_from_own(name))
+        ]
+
+    def learns_from_own(self, learner: str) -> bool:
+        """Tells a policy's own learner from a pooled one."""
+        policy = self.policies[learner]
+        return isinstance(policy, Learned) and policy.learns_from == "own"
+
+    def discount(self, learner: str) -> float:
+        """Returns what an example of a policy's learner still weighs when it learns the next one."""
+        policy = self.policies[learner]
+        return policy.discount if isinstance(policy, Learned) else 1.0
 
 
 class Items(Section, frozen=True):
@@ -260,7 +289,7 @@ class Settings(Section, frozen=True):
     @property
     def learners(self) -> tuple[str, ...]:
         """Names of all learners; the position of each is its partition of ``experiences``."""
-        return tuple(target.name for target in self.targets) + POLICY_LEARNERS
+        return tuple(target.name for target in self.targets) + self.decisions.learners
 
     @property
     def topics(self) -> list[Topic]:
@@ -350,6 +379,23 @@ def _refuse_unknown(tree: Mapping[str, Any], section: type[msgspec.Struct], path
                     _refuse_unknown(entry, element, f"{path}{key}[{number}].")
         elif isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
             _refuse_unknown(value, inner, f"{path}{key}.")
+        elif inner == dict[str, Policy] and isinstance(value, dict):
+            for name, entry in value.items():
+                _refuse_unknown_policy(entry, f"{path}{key}.{name}")
+
+
+def _refuse_unknown_policy(entry: Any, path: str) -> None:
+    if not isinstance(entry, dict):
+        raise ConfigurationError(f"{path} is not a table")
+    kind = entry.get("kind")
+    if kind not in KINDS:
+        found = "is missing" if kind is None else f"is {kind!r}"
+        raise ConfigurationError(f"{path}.kind {found}; known: {', '.join(KINDS)}")
+    _refuse_unknown({key: value for key, value in entry.items() if key != "kind"}, KINDS[kind], f"{path}.")
+    try:
+        msgspec.convert(entry, KINDS[kind])
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _nearest(key: str, section: type[msgspec.Struct]) -> str:
@@ -359,6 +405,7 @@ def _nearest(key: str, section: type[msgspec.Struct]) -> str:
 
 def _refuse_misfits(settings: Settings) -> None:
     decisions = settings.decisions
+    _refuse_misfit_policies(decisions)
     if misfit := misfit_of(decisions.shares, decisions.shadows, decisions.policy_names):
         raise ConfigurationError(f"decisions.{misfit}")
     if not any(reward.weight for reward in settings.decisions.rewards.by_type):
@@ -368,8 +415,9 @@ def _refuse_misfits(settings: Settings) -> None:
     if settings.decisions.slate > settings.decisions.shortlist:
         raise ConfigurationError("decisions.slate is larger than decisions.shortlist")
     names = [target.name for target in settings.targets]
-    if len({*names, *POLICY_LEARNERS}) != len(names) + len(POLICY_LEARNERS):
-        raise ConfigurationError(f"targets need names of their own, other than {', '.join(POLICY_LEARNERS)}: {names}")
+    if len(set(settings.learners)) != len(settings.learners):
+        of_policies = ", ".join(settings.decisions.learners)
+        raise ConfigurationError(f"targets need names of their own, other than {of_policies}: {names}")
     for number, target in enumerate(settings.targets):
         _refuse_misfit_target(target, f"targets[{number}]")
         if set(target.members) <= {"blend"} or len(set(target.members)) != len(target.members):
@@ -394,3 +442,16 @@ def _refuse_misfit_target(target: Target, path: str) -> None:
             raise ConfigurationError(f"{path}.{key} is read by rule {takers} only, not by {target.rule}: leave it out")
     if rule.outcome == "probability" and target.prior >= 1.0:
         raise ConfigurationError(f"{path}.prior is {target.prior:g}; a probability is below 1")
+
+
+def _refuse_misfit_policies(decisions: Decisions) -> None:
+    policies = decisions.policies
+    if reserved := {CONTROL, POPULAR, Q_AGENT} & set(policies):
+        raise ConfigurationError(f"decisions.policies.{min(reserved)}: the name is taken; choose another")
+    filling = policies.get(decisions.q_filled_by)
+    if filling is None or isinstance(filling, Uniform):
+        learning = [name for name, policy in policies.items() if not isinstance(policy, Uniform)]
+        raise ConfigurationError(
+            f"decisions.q_filled_by is {decisions.q_filled_by!r}; it is one of decisions.policies that learns: "
+            f"{', '.join(learning) or 'there is none'}"
+        )

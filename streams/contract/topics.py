@@ -18,10 +18,10 @@ USERS_CHANGELOG: Final = "users-changelog"
 ITEM_ROWS_CHANGELOG: Final = "item-rows-changelog"
 LEARNERS_CHANGELOG: Final = "learners-changelog"
 
+CONTROL: Final = "control"
 BANDIT: Final = "bandit"
 Q_AGENT: Final = "q"
 POPULAR: Final = "popular"
-POLICY_LEARNERS: Final = (BANDIT, Q_AGENT)
 
 
 class Topic(NamedTuple):

@@ -30,8 +30,9 @@ from streams.core.features.windows import Windows
 from streams.core.feedback import Feedback, Missed
 from streams.core.labels import Labels
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.choice import deciding_policies
 from streams.core.policies.experiment import RunningExperiment
+from streams.core.policies.models import PolicyModels
 from streams.core.policies.q_agent import session_state
 from streams.core.predicting import PendingPrediction, Predictor
 from streams.core.relating import Relating
@@ -84,7 +85,7 @@ class BehaviourFold:
     Args:
         catalogue: The items feed.
         scorers: The targets' weights, from the models feed.
-        policies: The policies' weights, from the models feed.
+        models: What the policies have learned, from the models feed.
 
     Attributes:
         experiment: Who decides for whom, from the experiments feed.
@@ -94,11 +95,12 @@ class BehaviourFold:
     changelog = USERS_CHANGELOG
     schema = ROW_SCHEMA
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, scorers: Scorers, policies: PolicyModels) -> None:
+    def __init__(self, settings: Settings, catalogue: Catalogue, scorers: Scorers, models: PolicyModels) -> None:
         self.settings = settings
         self.catalogue = catalogue
         self.scorers = scorers
-        self.policies = policies
+        self.models = models
+        self.policies = deciding_policies(settings.decisions)
         self.experiment = RunningExperiment(settings.decisions)
         self.windows = Windows(settings.windows)
         self.labels = Labels(settings.targets)
@@ -165,12 +167,12 @@ class _Batch:
         self._undecided: set[bytes] = set()
         self._feedback = Feedback(fold.settings.decisions, state.number)
         self._predictor = Predictor(fold.settings.targets, fold.scorers)
-        self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.policies)
+        self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.models, fold.policies)
         self._predictions: list[PendingPrediction] = []
         self._decisions: list[PendingDecision] = []
         self._walking: list[UserRow] = []
         self._outputs: list[Output] = []
-        self._experiences = Experiences(fold.settings.learners, state.number)
+        self._experiences = Experiences(fold.settings, state.number)
         self._relating = Relating(state.number, fold.settings.kafka.partitions)
 
     def advance(self, offset: int, watermark_ms: int) -> None:

@@ -1,6 +1,6 @@
 """Decisions of one batch: shortlist, features, choice, and what is said of each to the shop and to the log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final, NamedTuple
@@ -18,10 +18,11 @@ from streams.contract.records import (
     event_ref,
 )
 from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, DECISIONS, POPULAR, RECOMMENDATIONS
-from streams.core.policies.choice import CONTROL, PolicyModels, decide
+from streams.contract.topics import CLICKSTREAM, CONTROL, DECISIONS, POPULAR, RECOMMENDATIONS
+from streams.core.policies.choice import Deciding, decide
 from streams.core.policies.decision_id import decision_id
 from streams.core.policies.features import slate_features
+from streams.core.policies.models import PolicyModels
 from streams.core.policies.q_agent import action_mask
 from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
@@ -77,10 +78,18 @@ class _Made(NamedTuple):
 class Decider:
     """Makes the decisions of batches of one source partition."""
 
-    def __init__(self, settings: Settings, partition: int, catalogue: Catalogue, policies: PolicyModels) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        partition: int,
+        catalogue: Catalogue,
+        models: PolicyModels,
+        policies: Mapping[str, Deciding],
+    ) -> None:
         self._settings = settings
         self._partition = partition
         self._catalogue = catalogue
+        self._models = models
         self._policies = policies
 
     def decide(self, pending: Sequence[PendingDecision], shadows: Sequence[str]) -> list[Output]:
@@ -132,6 +141,7 @@ class Decider:
             np.array([each.state for each in pending]),
             np.array(masks),
             np.array([draw(ref, self._settings.seed, settings.slate + 2) for ref in refs]),
+            self._models,
             self._policies,
             settings,
         )
@@ -150,7 +160,7 @@ class Decider:
             each.transition.action = choice.kind
             each.transition.mask = choice.mask
         items = [self._catalogue.ids[found.items[slot]] for slot in choice.slate]
-        versions = self._policies.versions
+        versions = self._models.versions
         decision = each.decision
         decision.items = items
         decision.decision_id = decision_id(ref, each.policy, items, choice.propensities, versions)
@@ -197,7 +207,7 @@ class Decider:
             kind_probability=choice.kind_probability,
             epsilon=self._settings.decisions.q_epsilon,
             mask=choice.mask,
-            models=self._policies.versions,
+            models=self._models.versions,
             sampling_rate=rate,
             shadow=is_shadow,
         )

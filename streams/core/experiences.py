@@ -1,6 +1,6 @@
 """Experiences of one batch, gathered by learner and sent as columns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -9,7 +9,8 @@ import numpy as np
 from streams.contract.outputs import Output
 from streams.contract.records import MSGPACK, ExperienceBatch
 from streams.contract.rewards import REWARD_TYPES
-from streams.contract.topics import BANDIT, EXPERIENCES, Q_AGENT
+from streams.contract.settings import Settings
+from streams.contract.topics import EXPERIENCES, Q_AGENT
 from streams.core.feedback import SlotReward
 from streams.core.row import Moment, OpenDecision, OpenPrediction, Transition
 from streams.core.transitions import Step, end
@@ -54,13 +55,14 @@ class Experiences:
     Values that are decided by the batch itself (probabilities, actions) are read when it is encoded, not before.
 
     Args:
-        learners: The position of each is its partition of the topic.
+        settings: The position of each of their learners is its partition of the topic.
     """
 
-    def __init__(self, learners: Sequence[str], partition: int) -> None:
-        self._learners = learners
+    def __init__(self, settings: Settings, partition: int) -> None:
+        self._decisions = settings.decisions
+        self._learners_from: dict[str, list[str]] = {}
         self._partition = partition
-        self._columns = {learner: _Columns() for learner in learners}
+        self._columns = {learner: _Columns() for learner in settings.learners}
         self._steps: list[Step | _EndedWalk] = []
 
     def add_label(self, offset: int, moment: Moment, prediction: OpenPrediction, label: float, weight: float) -> None:
@@ -70,14 +72,18 @@ class Experiences:
         columns.predictions.append(prediction)
 
     def add_rewards(self, offset: int, decision: OpenDecision, rewards: Iterable[SlotReward]) -> None:
-        """Adds every slot that was seen of a decision whose rewards are final."""
-        columns = self._columns[BANDIT]
+        """Adds every slot that was seen of a decision whose rewards are final, for all who learn from it."""
+        learners = self._learners_from.get(decision.policy)
+        if learners is None:
+            learners = self._learners_from[decision.policy] = self._decisions.learners_from(decision.policy)
         width = len(decision.features) // max(len(decision.items), 1)
         for slot, reward, by_type in rewards:
             vector = decision.features[slot * width : (slot + 1) * width]
-            columns.add(offset, vector, reward, 1.0, decision.decided_ms)
-            columns.rewards += by_type
-            columns.decision_ids.append(decision.decision_id)
+            for learner in learners:
+                columns = self._columns[learner]
+                columns.add(offset, vector, reward, 1.0, decision.decided_ms)
+                columns.rewards += by_type
+                columns.decision_ids.append(decision.decision_id)
 
     def add_steps(self, steps: Iterable[Step]) -> None:
         """Adds finished transitions of the Q agent."""

@@ -5,8 +5,8 @@ from math import sqrt
 from typing import Any, Final
 
 from streams.contract.fold import PartitionRow
+from streams.contract.topics import CONTROL
 from streams.core.lift import lifts
-from streams.core.policies.choice import CONTROL
 
 _Z95: Final = 1.959963984540054
 

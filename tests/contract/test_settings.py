@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from streams.contract.errors import ConfigurationError
-from streams.contract.settings import Settings, dump_settings, load_settings
-from streams.contract.topics import EXPERIENCES, POLICY_LEARNERS
+from streams.contract.policies import LinUCB, SquareCB, Thompson, Uniform, learner_of
+from streams.contract.settings import Decisions, Settings, dump_settings, load_settings
+from streams.contract.topics import EXPERIENCES
 
 TARGET = "[[targets]]\nname = 'x'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1\n"
 
@@ -73,8 +74,7 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         ("[[windows]]\nname = 'x'\npane_s = 1\npanes = 129", "panes"),
         ("[decisions]\nshares = {control = 0.5, bandit = 0.4}", "sum to 0.9"),
         ("[decisions]\nshares = {bandit = 1.0}", "no control"),
-        ("[decisions]\nshares = {control = 0.5, greedy = 0.5}", "greedy"),
-        ("[decisions]\nshadows = ['greedy']", "decisions.shadows"),
+        ("[decisions]\nshadows = ['gredy']", "decisions.shadows"),
         (
             "[decisions.rewards.click]\nwindow_s = 3\naggregation = 'first'\nweight = 1",
             "decisions.rewards.click.aggregation",
@@ -85,6 +85,25 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         (
             "[decisions.rewards.click]\nwindow_s = 3\naggregation = 'sum'\nweight = 0.0",
             "decisions.rewards weigh nothing",
+        ),
+        ("[decisions]\nshares = {control = 0.5, gredy = 0.5}", "decisions.shares names unknown policies ['gredy']"),
+        ("[decisions.policies.x]\nkind = 'oracle'", "decisions.policies.x.kind is 'oracle'; known: uniform, greedy"),
+        ("[decisions.policies.x]\nfloor = 0.1", "decisions.policies.x.kind is missing"),
+        (
+            "[decisions.policies.x]\nkind = 'linucb'\nalfa = 1",
+            "unknown key decisions.policies.x.alfa; did you mean alpha?",
+        ),
+        ("[decisions.policies.x]\nkind = 'linucb'\nalpha = -1", "decisions.policies.x: Expected `float` >= 0.0"),
+        ("[decisions.policies]\nx = 'linucb'", "decisions.policies.x is not a table"),
+        ("[decisions.policies.control]\nkind = 'uniform'", "decisions.policies.control: the name is taken"),
+        ("[decisions]\nq_filled_by = 'oracle'", "decisions.q_filled_by is 'oracle'"),
+        (
+            "[decisions]\nq_filled_by = 'x'\nshares = {control = 1.0}\n[decisions.policies.x]\nkind = 'uniform'",
+            "decisions.q_filled_by is 'x'",
+        ),
+        (
+            "[[targets]]\nname = 'bandit'\nlabel = 'view'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1",
+            "targets need names",
         ),
         ("[decisions]\nslate = 9\nshortlist = 8", "larger"),
         (
@@ -145,9 +164,28 @@ def test_a_dump_shows_everything_but_the_password() -> None:
 
 def test_a_learner_is_a_partition_of_experiences_in_the_order_of_its_name() -> None:
     settings = load_settings()
-    assert settings.learners == (*(target.name for target in settings.targets), *POLICY_LEARNERS)
+    assert settings.learners == (*(target.name for target in settings.targets), "q", "bandit")
     (experiences,) = [topic for topic in settings.topics if topic.name == EXPERIENCES]
     assert experiences.partitions == len(settings.learners)
+
+
+def test_pooled_policies_of_one_discount_share_a_learner_and_others_have_their_own() -> None:
+    decisions = Decisions(
+        policies={
+            "dice": Uniform(),
+            "a": SquareCB(),
+            "b": Thompson(),
+            "c": Thompson(discount=0.99),
+            "d": LinUCB(discount=0.99),
+            "e": LinUCB(learns_from="own"),
+        }
+    )
+    learners = {name: learner_of(name, decisions.policies) for name in decisions.policies}
+    assert learners == {"dice": None, "a": "a", "b": "a", "c": "c", "d": "c", "e": "e"}
+    assert decisions.learners == ("q", "a", "c", "e")
+    assert [decisions.discount(name) for name in ("a", "c", "e")] == [1.0, 0.99, 1.0]
+    assert decisions.learners_from("e") == decisions.learners_from("control") == ["a", "c", "e"]
+    assert decisions.learners_from("b") == decisions.learners_from("q") == ["a", "c"]
 
 
 def test_every_topic_has_a_name_of_its_own() -> None:

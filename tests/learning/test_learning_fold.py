@@ -13,13 +13,15 @@ from streams.contract.arrays import unpack_arrays
 from streams.contract.errors import RefusedStart, RejectedRecord
 from streams.contract.fold import Fold, PartitionRow, RowHeader
 from streams.contract.outputs import Output
+from streams.contract.policies import SquareCB, Thompson
 from streams.contract.records import MSGPACK, ExperienceBatch, Parameters, decode_parameters
-from streams.contract.settings import DEFAULT_TARGETS, Settings, Target, Window
+from streams.contract.settings import DEFAULT_TARGETS, Decisions, Settings, Target, Window
 from streams.contract.topics import METRICS, MODELS
 from streams.core.features.schema import feature_schema
 from streams.core.learning import LearningFold, render_learner
-from streams.core.learning.examples import Examples
+from streams.core.learning.examples import Examples, read_examples
 from streams.core.learning.fold import LearningState
+from streams.core.learning.learners import BanditLearner
 from streams.core.learning.row import LearnerRow
 from streams.core.models.scoring import Scorers
 from streams.core.policies.features import FEATURES
@@ -294,7 +296,8 @@ def test_the_bandit_recovers_appeal_behind_the_slots_and_reports_rewards() -> No
     assert arrays["theta"][:3] == pytest.approx([0.3, 0.6, 0.0], abs=0.065)
     assert arrays["examination"][:4] == pytest.approx(looked_at, abs=0.065)
     assert arrays["examples"].tolist() == [n]
-    assert arrays["precision"].shape == (len(FEATURES), len(FEATURES))
+    precision = seen.T @ seen + np.eye(len(FEATURES))
+    assert arrays["factor"] @ precision @ arrays["factor"].T == pytest.approx(np.eye(len(FEATURES)), abs=1e-9)
     metrics = orjson.loads(worker.outputs[-1].value)
     assert metrics["mean_reward"] == pytest.approx(rewards.mean())
     assert "members" not in metrics
@@ -318,6 +321,35 @@ def test_the_bandit_learns_the_slots_from_the_control_alone() -> None:
     worker.run(worker.decode([batch("bandit", triggers, vectors=content.tobytes())]))
     arrays = unpack_arrays(worker.parameters()["bandit/ridge"].arrays)
     assert arrays["examination"] == pytest.approx(1.0 / (1.0 + 0.1 * np.arange(20)))
+
+
+def test_a_policy_with_a_learner_of_its_own_learns_nothing_but_the_slots_from_the_control() -> None:
+    decisions = Decisions(policies={"bandit": SquareCB(), "mine": Thompson(learns_from="own", discount=0.999)})
+    learners = {name: BanditLearner(name, decisions) for name in ("bandit", "mine")}
+    random = np.random.default_rng(4)
+    n = 900
+    own, control = random.random((2, n, len(FEATURES)))
+    rewards = random.random((2, n))
+    for is_control, phi in enumerate((own, control)):
+        content = np.column_stack([phi, np.arange(n) % 3, np.full(n, is_control)]).astype(np.float32)
+        triggers = [(n * is_control + number, 0) for number in range(n)]
+        examples = read_examples(
+            MSGPACK.encode(batch("bandit", triggers, vectors=content.tobytes(), labels=rewards[is_control].tobytes()))
+        )
+        for learner in learners.values():
+            learner.learn_many(examples)
+        if not is_control:
+            theta_before = learners["mine"].parameters()["ridge"]["theta"]
+    exported = {name: learner.parameters()["ridge"] for name, learner in learners.items()}
+    assert exported["bandit"]["examples"] == [2 * n]
+    assert exported["mine"]["examples"][0] == pytest.approx((1 - 0.999**n) / (1 - 0.999))
+    assert (exported["mine"]["examination"] == exported["bandit"]["examination"]).all()
+    assert (exported["mine"]["examination"][1:3] != 1.0 / (1.0 + 0.1 * np.arange(1, 3))).all()
+    seen = own.astype(np.float32) * exported["mine"]["examination"][np.arange(n) % 3][:, None]
+    ages = 0.999 ** np.arange(n)[::-1, None]
+    expected = np.linalg.solve((ages * seen).T @ seen + np.eye(len(FEATURES)), (ages * seen).T @ rewards[0])
+    assert exported["mine"]["theta"] == pytest.approx(expected, abs=1e-6)
+    assert (theta_before != exported["mine"]["theta"]).any()
 
 
 def test_the_q_table_learns_the_reward_of_a_last_action() -> None:

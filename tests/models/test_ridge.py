@@ -28,12 +28,32 @@ def test_coefficients_minimise_the_weighted_penalised_squares_at_any_examination
     assert ridge.precision(examined) == pytest.approx((seen * w[:, None]).T @ seen + PENALTY * np.eye(5))
 
 
+def test_the_factor_measures_how_unsure_an_estimate_is() -> None:
+    ridge, X, *_ = learned()
+    examined = np.array([1.0, 0.5, 0.2])
+    inverse = np.linalg.inv(ridge.precision(examined))
+    assert np.square(X @ ridge.factor(examined).T).sum(axis=1) == pytest.approx(((X @ inverse) * X).sum(axis=1))
+
+
+def test_a_discount_weighs_every_example_by_its_age_and_leaves_the_penalty() -> None:
+    random = np.random.default_rng(1)
+    X, y = random.normal(size=(50, 4)), random.normal(size=50)
+    ridge = Ridge(4, 1, discount=0.9)
+    for vector, response in zip(X, y.tolist(), strict=True):
+        ridge.learn_one(vector, 0, response, 1.0)
+    age_weights = 0.9 ** np.arange(50)[::-1]
+    precision = (X * age_weights[:, None]).T @ X + PENALTY * np.eye(4)
+    assert ridge.precision(np.ones(1)) == pytest.approx(precision)
+    assert ridge.coefficients(np.ones(1)) == pytest.approx(np.linalg.solve(precision, (X * age_weights[:, None]).T @ y))
+    assert ridge.weight == pytest.approx(age_weights.sum())
+
+
 def test_a_restored_ridge_goes_on_with_the_same_bits() -> None:
     X = np.random.default_rng(0).normal(size=(40, 4))
-    straight, stopped = Ridge(4, 2), Ridge(4, 2)
+    straight, stopped = Ridge(4, 2, 0.99), Ridge(4, 2, 0.99)
     for number, vector in enumerate(X):
         straight.learn_one(vector, number % 2, 0.3, 0.7)
-        resumed = Ridge(4, 2)
+        resumed = Ridge(4, 2, 0.99)
         resumed.restore(unpack_arrays(pack_arrays(stopped.arrays())))
         resumed.learn_one(vector, number % 2, 0.3, 0.7)
         stopped = resumed

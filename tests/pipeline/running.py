@@ -41,7 +41,7 @@ from streams.core.features.schema import feature_schema
 from streams.core.learning import LearningFold
 from streams.core.learning.row import LearnerRow
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.models import PolicyModels
 from streams.core.relations import RelationsFold
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.memory import MemoryRecord, MemoryTopics, MemoryWorker
@@ -128,7 +128,7 @@ class Pipeline:
             self.topics.records[CLICKSTREAM, partition] = list(records)
         self.catalogue = Catalogue(settings)
         self.scorers = Scorers(settings.targets, feature_schema(settings.windows))
-        self.policies = PolicyModels()
+        self.policies = PolicyModels(settings.decisions)
         self._read: dict[tuple[str, int], int] = defaultdict(int)
         self.begun_with = feeds
         self._take(*feeds)

@@ -32,7 +32,8 @@ def decide_twice() -> tuple[Shop, Recommendation, Recommendation]:
     with pytest.raises(Crash):
         pipeline.view(0, "i1")
     pipeline.crash()
-    newer = Parameters(BANDIT, "ridge", True, 7, FINGERPRINT, 10**6, pack_arrays({"theta": LIKES_POPULAR}))
+    arrays = {"theta": LIKES_POPULAR, "factor": np.eye(N_FEATURES), "examples": np.array([1e6])}
+    newer = Parameters(BANDIT, "ridge", True, 7, FINGERPRINT, 10**6, pack_arrays(arrays))
     assert pipeline.policies.apply(newer)
     pipeline.fold(0)
     first, second = map(decode_recommendation, pipeline.topics.values(RECOMMENDATIONS))

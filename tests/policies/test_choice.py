@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,21 +10,31 @@ from hypothesis import strategies as st
 
 from streams.contract.arrays import pack_arrays
 from streams.contract.errors import BrokenInvariant
+from streams.contract.policies import DEFAULT_POLICIES, SquareCB, Thompson, Uniform
 from streams.contract.records import Parameters
 from streams.contract.settings import Decisions
-from streams.core.policies.choice import Choices, PolicyModels, decide
+from streams.core.policies.choice import Choices, decide, deciding_policies
 from streams.core.policies.features import FINGERPRINT, N_FEATURES
+from streams.core.policies.models import UNTRAINED, PolicyModels
 from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, action_mask
 from streams.core.retrieval.shortlist import KINDS
 
 WIDTH = 20
-SETTINGS = Decisions(slate=5, q_epsilon=0.2)
-POLICIES = ("control", "bandit", "q")
+SETTINGS = Decisions(
+    slate=5, q_epsilon=0.2, policies=DEFAULT_POLICIES | {"dice": Uniform(), "own": Thompson(learns_from="own")}
+)
+NO_FLOOR = msgspec.structs.replace(SETTINGS, policies={"bandit": SquareCB(floor=0.0)})
+POLICIES = ("control", "bandit", "q", "thompson", "epsilon", "linucb", "greedy", "dice", "own")
 
 
-def bandit(version: int = 3, examples: int = 900, schema: int = FINGERPRINT, **arrays: Any) -> Parameters:
-    arrays.setdefault("theta", np.random.default_rng(8).normal(0.0, 0.1, N_FEATURES))
-    return Parameters("bandit", "ridge", True, version, schema, examples, pack_arrays(arrays))
+def bandit(
+    version: int = 3, examples: int = 900, schema: int = FINGERPRINT, learner: str = "bandit", **arrays: Any
+) -> Parameters:
+    random = np.random.default_rng(8)
+    arrays.setdefault("theta", random.normal(0.0, 0.1, N_FEATURES))
+    arrays.setdefault("factor", np.tril(random.uniform(0.0, 0.05, (N_FEATURES, N_FEATURES))))
+    arrays["examples"] = np.array([float(examples)])
+    return Parameters(learner, "ridge", True, version, schema, examples, pack_arrays(arrays))
 
 
 def q_agent(version: int = 2, **arrays: Any) -> Parameters:
@@ -32,8 +43,9 @@ def q_agent(version: int = 2, **arrays: Any) -> Parameters:
 
 
 def learned() -> PolicyModels:
-    models = PolicyModels()
+    models = PolicyModels(SETTINGS)
     assert models.apply(bandit())
+    assert models.apply(bandit(learner="own", theta=np.random.default_rng(10).normal(0.0, 0.1, N_FEATURES)))
     assert models.apply(q_agent())
     return models
 
@@ -45,7 +57,7 @@ def batch(n: int, seed: int) -> dict[str, Any]:
     there = np.arange(WIDTH) < n_items[:, None]
     kinds = np.where(there, random.integers(0, len(KINDS), (n, WIDTH)), -1)
     return {
-        "policies": random.choice(POLICIES, n).tolist(),
+        "deciders": random.choice(POLICIES, n).tolist(),
         "features": random.random((n, WIDTH, N_FEATURES)) * there[:, :, None],
         "n_items": n_items,
         "kinds": kinds,
@@ -60,7 +72,7 @@ def cut(asked: dict[str, Any], part: slice) -> dict[str, Any]:
 
 
 def made(asked: dict[str, Any], models: PolicyModels, settings: Decisions = SETTINGS) -> Choices:
-    return decide(**asked, models=models, settings=settings)
+    return decide(**asked, models=models, policies=deciding_policies(settings), settings=settings)
 
 
 @given(st.integers(1, 80), st.integers(0, 1000), st.data())
@@ -78,21 +90,22 @@ def test_a_decision_has_the_same_bits_in_any_batch(n: int, seed: int, data: st.D
 
 def test_before_anything_is_learned_every_slate_is_uniform() -> None:
     asked = batch(300, 1)
-    asked["policies"] = ["bandit"] * 300
-    choices = made(asked, PolicyModels())
+    asked["deciders"] = ["bandit"] * 300
+    choices = made(asked, PolicyModels(SETTINGS))
     filled = choices.slates >= 0
     n_left = asked["n_items"][:, None] - np.arange(SETTINGS.slate)
     assert choices.propensities[filled] == pytest.approx(1.0 / n_left[filled])
     assert (choices.scores[filled] == 0.0).all()
 
 
-def test_the_control_has_no_scores_and_only_the_q_agent_has_kinds() -> None:
+def test_what_learns_nothing_has_no_scores_and_only_the_q_agent_has_kinds() -> None:
     asked = batch(300, 2)
     choices = made(asked, learned())
-    policy = np.array(asked["policies"])
+    policy = np.array(asked["deciders"])
     filled = choices.slates >= 0
-    assert np.isnan(choices.scores[policy == "control"]).all()
-    assert not np.isnan(choices.scores[(policy != "control")[:, None] & filled]).any()
+    learns = (policy != "control") & (policy != "dice")
+    assert np.isnan(choices.scores[~learns]).all()
+    assert not np.isnan(choices.scores[learns[:, None] & filled]).any()
     assert np.isnan(choices.scores[~filled]).all()
     assert (choices.kinds[policy != "q"] == NO_KIND).all()
     assert (choices.kind_probabilities[policy != "q"] == 1.0).all()
@@ -102,16 +115,16 @@ def test_the_control_has_no_scores_and_only_the_q_agent_has_kinds() -> None:
 def test_scores_are_those_of_the_items_shown() -> None:
     asked, models = batch(200, 3), learned()
     choices = made(asked, models)
-    for place, policy in enumerate(asked["policies"]):
+    for place, policy in enumerate(asked["deciders"]):
         for slot, item in enumerate(choices.slates[place]):
-            if policy != "control" and item >= 0:
-                score = asked["features"][place, item] @ models.theta
+            if policy not in ("control", "dice") and item >= 0:
+                score = asked["features"][place, item] @ models.rewards["own" if policy == "own" else "bandit"].theta
                 assert choices.scores[place, slot] == pytest.approx(score)
 
 
 def test_the_q_agents_kind_fills_the_slate_first() -> None:
     asked = batch(300, 4)
-    asked["policies"] = ["q"] * 300
+    asked["deciders"] = ["q"] * 300
     choices = made(asked, learned())
     for slate, kind, kinds in zip(choices.slates, choices.kinds, asked["kinds"], strict=True):
         shown = kinds[slate[slate >= 0]]
@@ -123,9 +136,9 @@ def test_the_q_agents_kind_fills_the_slate_first() -> None:
 
 def test_the_q_agent_follows_its_table() -> None:
     asked = batch(300, 5)
-    asked["policies"] = ["q"] * 300
+    asked["deciders"] = ["q"] * 300
     models = learned()
-    choices = made(asked, models, Decisions(q_epsilon=0.0))
+    choices = made(asked, models, msgspec.structs.replace(SETTINGS, q_epsilon=0.0))
     for kind, state, mask in zip(choices.kinds.tolist(), asked["states"], asked["masks"].tolist(), strict=True):
         available = [other for other in range(N_ACTIONS) if mask >> other & 1]
         assert kind == max(available, key=lambda other: models.table[state, other])
@@ -133,14 +146,14 @@ def test_the_q_agent_follows_its_table() -> None:
 
 def test_what_was_learned_is_exploited_the_more_was_learned() -> None:
     asked = batch(2000, 6)
-    asked["policies"] = ["bandit"] * 2000
+    asked["deciders"] = ["bandit"] * 2000
     means = []
     for examples in (0, 100, 10_000, 10**8):
-        models = PolicyModels()
+        models = PolicyModels(SETTINGS)
         models.apply(bandit(examples=examples))
-        means.append(float(np.nanmean(made(asked, models).scores[:, 0])))
+        means.append(float(np.nanmean(made(asked, models, NO_FLOOR).scores[:, 0])))
     assert means == sorted(means)
-    best = (asked["features"] @ models.theta)[asked["n_items"] > 0]
+    best = (asked["features"] @ models.rewards["bandit"].theta)[asked["n_items"] > 0]
     there = np.arange(WIDTH) < asked["n_items"][asked["n_items"] > 0][:, None]
     assert means[-1] == pytest.approx(np.where(there, best, -np.inf).max(axis=1).mean(), abs=1e-3)
 
@@ -150,16 +163,16 @@ def test_a_bandit_that_learns_from_its_own_slates_comes_to_beat_the_control() ->
     random = np.random.default_rng(12)
     truth = np.where(random.random(N_FEATURES) < 0.3, 0.1, 0.0)
     precision, moment = np.eye(N_FEATURES), np.zeros(N_FEATURES)
-    models, examples = PolicyModels(), 0
+    models, examples = PolicyModels(SETTINGS), 0
     shown: dict[str, list[float]] = {"control": [], "bandit": []}
     for number in range(12):
         asked = batch(400, 100 + number)
-        asked["policies"] = ["bandit", "control"] * 200
+        asked["deciders"] = ["bandit", "control"] * 200
         choices = made(asked, models)
         filled = choices.slates >= 0
         vectors = asked["features"][np.nonzero(filled)[0], choices.slates[filled]]
         clicks = random.random(len(vectors)) < vectors @ truth
-        is_control = (np.array(asked["policies"]) == "control")[np.nonzero(filled)[0]]
+        is_control = (np.array(asked["deciders"]) == "control")[np.nonzero(filled)[0]]
         if number >= 6:
             shown["control"] += (vectors @ truth)[is_control].tolist()
             shown["bandit"] += (vectors @ truth)[~is_control].tolist()
@@ -172,13 +185,13 @@ def test_a_bandit_that_learns_from_its_own_slates_comes_to_beat_the_control() ->
 
 
 def test_versions_follow_the_feed_and_older_decisions_keep_theirs() -> None:
-    models = PolicyModels()
+    models = PolicyModels(SETTINGS)
     before = models.versions
-    assert before == {"bandit": 0, "q": 0}
+    assert before == {"bandit": 0, "own": 0, "q": 0}
     assert models.apply(bandit(version=7))
-    assert models.versions == {"bandit": 7, "q": 0}
-    assert before == {"bandit": 0, "q": 0}
-    assert models.examples == 900
+    assert models.versions == {"bandit": 7, "own": 0, "q": 0}
+    assert before == {"bandit": 0, "own": 0, "q": 0}
+    assert models.rewards["bandit"].examples == 900.0
 
 
 @pytest.mark.parametrize(
@@ -190,18 +203,18 @@ def test_versions_follow_the_feed_and_older_decisions_keep_theirs() -> None:
     ],
 )
 def test_parameters_of_other_features_states_or_learners_change_nothing(parameters: Parameters) -> None:
-    models = PolicyModels()
+    models = PolicyModels(SETTINGS)
     assert not models.apply(parameters)
-    assert models.versions == {"bandit": 0, "q": 0}
-    assert not models.theta.any()
+    assert models.versions == {"bandit": 0, "own": 0, "q": 0}
+    assert all(model is UNTRAINED for model in models.rewards.values())
     assert not models.table.any()
 
 
 def test_a_policy_that_does_not_exist_stops_the_worker() -> None:
     asked = batch(2, 7)
-    asked["policies"] = ["control", "oracle"]
+    asked["deciders"] = ["control", "oracle"]
     with pytest.raises(BrokenInvariant, match="oracle"):
-        made(asked, PolicyModels())
+        made(asked, PolicyModels(SETTINGS))
 
 
 def test_no_decisions_are_none() -> None:
@@ -224,5 +237,6 @@ def test_weights_that_no_decision_could_use_are_refused(poison: Parameters) -> N
     models, untouched = learned(), learned()
     assert not models.apply(poison)
     assert models.versions == untouched.versions
-    assert models.theta.tobytes() == untouched.theta.tobytes()
+    theta, kept = (each.rewards["bandit"].theta for each in (models, untouched))
+    assert theta.tobytes() == kept.tobytes()
     assert models.table.tobytes() == untouched.table.tobytes()

@@ -13,6 +13,7 @@ from typing import IO, Final
 import orjson
 import pytest
 
+from streams.contract.settings import Settings
 from tests.system.cluster import DEADLINE_S, ROOT
 
 EVENTS: Final = 4000
@@ -72,7 +73,7 @@ def test_its_report_adds_up(tmp_path: Path) -> None:
     assert events["produced"] == EVENTS + 4
     assert events["produced"] == events["applied"] + events["dead_letters"] + events["duplicates"]
     assert 0 <= events["late"] <= events["applied"]
-    assert set(told["policies"]) == {"control", "bandit", "q"}
+    assert set(told["policies"]) == set(Settings().decisions.shares)
     for name in ("decisions", "impressions", "clicks"):
         assert told[name] == sum(policy[name] for policy in told["policies"].values()) > 0
     assert all(set(policy) >= POLICY for policy in told["policies"].values())

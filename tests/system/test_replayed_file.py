@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from producers.replay.taobao import read_taobao
+from streams.contract.settings import Settings
 from tests.system import shoppers
 from tests.system.cluster import Cluster, cluster
 
@@ -96,7 +97,7 @@ def test_the_metrics_carry_what_an_operator_needs(replayed: tuple[Cluster, dict[
     fold = last["folds"]["clickstream"]
     assert {number: each["lag"] for number, each in fold["partitions"].items()} == dict.fromkeys("0123", 0)
     assert set(fold["latency_ms_overall"]) == {"p50", "p95", "p99"}
-    assert set(last["policies"]) == {"control", "bandit", "q"}
+    assert set(last["policies"]) == set(Settings().decisions.shares)
     for policy in last["policies"].values():
         assert {"decisions", "impressions", "clicks", "ctr", "ctr_ci95"} <= set(policy)
     learned = {record["learner"]: record for record in records if "learner" in record}

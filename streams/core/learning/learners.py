@@ -1,4 +1,4 @@
-"""Three kinds of learners: a target's family, the bandit's reward model, the Q agent's table."""
+"""Three kinds of learners: a target's family, a bandit's reward model, the Q agent's table."""
 
 import zlib
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from streams.contract.arrays import Arrays
 from streams.contract.errors import RejectedRecord
 from streams.contract.settings import Decisions, Settings, Target
-from streams.contract.topics import BANDIT, Q_AGENT
+from streams.contract.topics import Q_AGENT
 from streams.core.features.schema import feature_schema
 from streams.core.learning.examples import Examples
 from streams.core.models.examination import N_POSITIONS, examination
@@ -66,10 +66,10 @@ class Learner(Protocol):
 
 def new_learner(name: str, settings: Settings) -> Learner:
     """Builds a learner that has learned nothing; ``name`` is one of ``settings.learners``."""
-    if name == BANDIT:
-        return BanditLearner()
     if name == Q_AGENT:
         return QLearner(settings.decisions)
+    if name in settings.decisions.learners:
+        return BanditLearner(name, settings.decisions)
     return TargetLearner(next(target for target in settings.targets if target.name == name), settings)
 
 
@@ -118,17 +118,18 @@ class BanditLearner:
     """Models a click as examination of the slot times appeal of the item, linear in its features.
 
     Vectors are the policies' ``FEATURES``, then position and whether the user is on the control; labels are rewards.
-    Examination is estimated from the control alone, whose items do not depend on the slot.
+    Examination is estimated from the control alone, whose items do not depend on the slot; a policy that learns from
+    its own slates learns nothing else from the control's.
     """
 
     champion = "ridge"
     layout = zlib.crc32("\n".join(FEATURES).encode())
 
-    def __init__(self) -> None:
-        self._ridge = Ridge(len(FEATURES), N_POSITIONS)
+    def __init__(self, name: str, decisions: Decisions) -> None:
+        self._from_own = decisions.learns_from_own(name)
+        self._ridge = Ridge(len(FEATURES), N_POSITIONS, decisions.discount(name))
         self._shown = np.zeros(N_POSITIONS)
         self._clicked = np.zeros(N_POSITIONS)
-        self._examples = 0
 
     def check(self, examples: Examples) -> None:
         _refuse_columns(examples, len(FEATURES) + 2)
@@ -143,17 +144,18 @@ class BanditLearner:
             if vector[-1]:
                 self._shown[position] += weight
                 self._clicked[position] += weight * reward
+                if self._from_own:
+                    continue
             self._ridge.learn_one(vector[:-2], position, reward, weight)
-        self._examples += examples.size
 
     def parameters(self) -> dict[str, Arrays]:
         looked_at = examination(self._shown, self._clicked)
         return {
             self.champion: {
                 "theta": self._ridge.coefficients(looked_at),
-                "precision": self._ridge.precision(looked_at),
+                "factor": self._ridge.factor(looked_at),
                 "examination": looked_at,
-                "examples": np.array([self._examples], np.int64),
+                "examples": np.array([self._ridge.weight]),
             }
         }
 
@@ -164,18 +166,12 @@ class BanditLearner:
         return {}
 
     def arrays(self) -> tuple[Arrays, Arrays]:
-        own = {
-            "shown": self._shown,
-            "clicked": self._clicked,
-            "examples": np.array([self._examples], np.int64),
-        }
-        return self._ridge.arrays() | own, {}
+        return self._ridge.arrays() | {"shown": self._shown, "clicked": self._clicked}, {}
 
     def restore(self, state: Arrays, evaluation: Arrays) -> None:
         self._ridge.restore(state)
         self._shown = state["shown"]
         self._clicked = state["clicked"]
-        self._examples = int(state["examples"][0])
 
 
 class QLearner:

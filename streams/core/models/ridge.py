@@ -18,12 +18,23 @@ class Ridge:
     The sums are kept for each slot, unscaled: an estimate of the examination that improves then applies to every past
     example. Scaling each example by the estimate of its moment left ``theta`` 7 % low after 12,000 examples.
 
+    With a discount, what has been learned weighs less with every further example, and the penalty does not.
+
+    Args:
+        discount: What an example still weighs when the next one is learned.
+
+    Attributes:
+        weight: Of all examples together.
+
     References:
         Hoerl and Kennard (1970), "Ridge regression", Technometrics 12(1); Lagrée, Vernade and Cappé (2016),
-        "Multiple-play bandits in the position-based model", NeurIPS, for the scaled regression.
+        "Multiple-play bandits in the position-based model", NeurIPS, for the scaled regression; Russac, Vernade and
+        Cappé (2019), "Weighted linear bandits for non-stationary environments", NeurIPS, for the discount.
     """
 
-    def __init__(self, n_features: int, n_slots: int) -> None:
+    def __init__(self, n_features: int, n_slots: int, discount: float = 1.0) -> None:
+        self._discount = discount
+        self.weight = 0.0
         self._gram = np.zeros((n_slots, n_features, n_features))
         self._moment = np.zeros((n_slots, n_features))
 
@@ -33,6 +44,11 @@ class Ridge:
         Args:
             vector: ``(n_features,)``.
         """
+        if self._discount < 1.0:
+            self._gram *= self._discount
+            self._moment *= self._discount
+            self.weight *= self._discount
+        self.weight += weight
         weighted = vector * weight
         self._gram[slot] += np.multiply.outer(weighted, vector)
         self._moment[slot] += weighted * response
@@ -55,9 +71,19 @@ class Ridge:
         moment = (self._moment * examination[:, None]).sum(axis=0)
         return np.asarray(np.linalg.solve(self.precision(examination), moment), np.float64)
 
+    def factor(self, examination: Float64Array) -> Float64Array:
+        """Returns ``inverse(L)`` of the precision ``L L'``: the length of ``factor @ x`` is how unsure ``theta' x`` is.
+
+        Args:
+            examination: ``(n_slots,)``.
+        """
+        lower = np.linalg.cholesky(self.precision(examination))
+        return np.asarray(np.linalg.solve(lower, np.eye(len(lower))), np.float64)
+
     def arrays(self) -> Arrays:
-        return {"gram": self._gram, "moment": self._moment}
+        return {"gram": self._gram, "moment": self._moment, "weight": np.array([self.weight])}
 
     def restore(self, arrays: Arrays) -> None:
         self._gram = arrays["gram"]
         self._moment = arrays["moment"]
+        self.weight = float(arrays["weight"][0])

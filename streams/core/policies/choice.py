@@ -1,63 +1,41 @@
 """The choice: every decision of a batch gets its slate by its own policy, and its exact probabilities."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contract.arrays import unpack_arrays
 from streams.contract.errors import BrokenInvariant
-from streams.contract.records import Parameters
+from streams.contract.policies import learner_of
 from streams.contract.settings import Decisions
-from streams.contract.topics import BANDIT, POLICY_LEARNERS, POPULAR, Q_AGENT
-from streams.core.policies import squarecb, uniform
-from streams.core.policies.features import FINGERPRINT, N_FEATURES
-from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, choose_kinds
+from streams.contract.topics import CONTROL, POPULAR, Q_AGENT
+from streams.core.policies.kinds import new_policy
+from streams.core.policies.models import UNTRAINED, PolicyModels
+from streams.core.policies.policy import Policy
+from streams.core.policies.q_agent import NO_KIND, NOTHING, choose_kinds
 from streams.core.policies.slates import Slates
+from streams.core.policies.uniform import UniformPolicy
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
-CONTROL: Final = "control"
+
+class Deciding(NamedTuple):
+    """A policy, and whose estimates it decides by; ``None`` where it needs none."""
+
+    policy: Policy
+    learner: str | None
 
 
-class PolicyModels:
-    """What the policies have learned, from the models feed; before anything came, all is equally good.
-
-    Attributes:
-        theta: The bandit's weights, ``(N_FEATURES,)``.
-        examples: How many examples these were learned from.
-        table: The Q agent's values, ``(N_STATES, N_ACTIONS)``.
-        versions: Learner to the version that is used, 0 before any.
-    """
-
-    def __init__(self) -> None:
-        self.theta = np.zeros(N_FEATURES)
-        self.examples = 0
-        self.table = np.zeros((N_STATES, N_ACTIONS))
-        self.versions = dict.fromkeys(POLICY_LEARNERS, 0)
-
-    def apply(self, parameters: Parameters) -> bool:
-        """Takes a record of the models feed; returns whether it was a policy's, and learned on what is used here."""
-        try:
-            arrays = unpack_arrays(parameters.arrays)
-        except (TypeError, ValueError):
-            return False
-        theta, table = arrays.get("theta"), arrays.get("table")
-        if parameters.learner == BANDIT and parameters.schema == FINGERPRINT and _fits(theta, self.theta):
-            self.theta, self.examples = arrays["theta"], parameters.examples
-        elif parameters.learner == Q_AGENT and _fits(table, self.table):
-            self.table = arrays["table"]
-        else:
-            return False
-        # A new dictionary, since decisions keep the one they were made by.
-        self.versions = {**self.versions, parameters.learner: parameters.version}
-        return True
-
-
-def _fits(sent: NDArray[np.generic] | None, used: Float64Array) -> bool:
-    return sent is not None and sent.shape == used.shape and sent.dtype == used.dtype and bool(np.isfinite(sent).all())
+def deciding_policies(settings: Decisions) -> dict[str, Deciding]:
+    """Builds every policy that can decide; the Q agent's is the one that draws its items."""
+    built = {
+        name: Deciding(new_policy(configuration), learner_of(name, settings.policies))
+        for name, configuration in settings.policies.items()
+    }
+    control = Deciding(UniformPolicy(0.0), None)
+    return {CONTROL: control, POPULAR: control, Q_AGENT: built[settings.q_filled_by], **built}
 
 
 class Choices(NamedTuple):
@@ -80,7 +58,7 @@ class Choices(NamedTuple):
 
 
 def decide(
-    policies: Sequence[str],
+    deciders: Sequence[str],
     features: Float64Array,
     n_items: Int64Array,
     kinds: Int64Array,
@@ -88,20 +66,22 @@ def decide(
     masks: Int64Array,
     uniforms: Float64Array,
     models: PolicyModels,
+    policies: Mapping[str, Deciding],
     settings: Decisions,
 ) -> Choices:
     """Chooses all slates of a batch; a decision is made alike, to the bit, in any batch.
 
     Args:
-        policies: Who decides, ``(n_decisions,)``.
+        deciders: Name of the policy that decides, ``(n_decisions,)``.
         features: ``(n_decisions, n_items, N_FEATURES)``.
         n_items: Length of each shortlist, ``(n_decisions,)``.
         kinds: Kind of each item, ``(n_decisions, n_items)``.
         states: The Q agent's, ``(n_decisions,)``; read where it decides.
         masks: The actions that are available to the Q agent, ``(n_decisions,)``.
         uniforms: In [0, 1): one a slot, then two for the kind, ``(n_decisions, n_slots + 2)``.
+        policies: What :func:`deciding_policies` makes of the settings.
     """
-    n_decisions, n_slots = len(policies), settings.slate
+    n_decisions, n_slots = len(deciders), settings.slate
     choices = Choices(
         slates=np.full((n_decisions, n_slots), -1),
         propensities=np.full((n_decisions, n_slots), np.nan),
@@ -109,30 +89,28 @@ def decide(
         kinds=np.full(n_decisions, NO_KIND),
         kind_probabilities=np.ones(n_decisions),
     )
-    # One product and sum a row; a matrix product's bits would depend on the size of the batch.
-    scores: Float64Array = (features * models.theta).sum(axis=-1)
-    gamma = squarecb.learning_gamma(settings.exploration, models.examples)
-    decided_by = np.array(policies)
-    for policy in sorted(set(policies)):
-        rows = np.flatnonzero(decided_by == policy)
-        slots, explores, picks = uniforms[rows, :n_slots], uniforms[rows, n_slots], uniforms[rows, n_slots + 1]
-        if policy in (CONTROL, POPULAR):
-            _show(choices, rows, uniform.choose(n_items[rows], slots, features.shape[1]))
-        elif policy == BANDIT:
-            _show(choices, rows, squarecb.choose(scores[rows], n_items[rows], gamma, slots), scores)
-        elif policy == Q_AGENT:
+    decided_by = np.array(deciders)
+    for name in sorted(set(deciders)):
+        if name not in policies:
+            raise BrokenInvariant(f"there is no policy {name!r}")
+        policy, learner = policies[name]
+        rows = np.flatnonzero(decided_by == name)
+        n_shown, of_kind = n_items[rows], None
+        if name == Q_AGENT:
+            explores, picks = uniforms[rows, n_slots], uniforms[rows, n_slots + 1]
             chosen = choose_kinds(models.table[states[rows]], masks[rows], settings.q_epsilon, explores, picks)
             choices.kinds[rows], choices.kind_probabilities[rows] = chosen
             of_kind = kinds[rows] == chosen.kinds[:, None]
-            n_shown = np.where(chosen.kinds == NOTHING, 0, n_items[rows])
-            _show(choices, rows, squarecb.choose(scores[rows], n_shown, gamma, slots, of_kind), scores)
-        else:
-            raise BrokenInvariant(f"there is no policy {policy!r}")
+            n_shown = np.where(chosen.kinds == NOTHING, 0, n_shown)
+        model = UNTRAINED if learner is None else models.rewards[learner]
+        estimates = model.estimate(features[rows], deviations=policy.needs_deviations)
+        slates = policy.choose(estimates, n_shown, uniforms[rows, :n_slots], of_kind)
+        choices.slates[rows], choices.propensities[rows] = slates
+        if learner is not None:
+            choices.scores[rows] = _of_slots(estimates.means, slates)
     return choices
 
 
-def _show(choices: Choices, rows: Int64Array, slates: Slates, scores: Float64Array | None = None) -> None:
-    choices.slates[rows], choices.propensities[rows] = slates
-    if scores is not None:
-        own = np.take_along_axis(scores[rows], np.maximum(slates.slates, 0), axis=1)
-        choices.scores[rows] = np.where(slates.slates >= 0, own, np.nan)
+def _of_slots(scores: Float64Array, slates: Slates) -> Float64Array:
+    own = np.take_along_axis(scores, np.maximum(slates.slates, 0), axis=1)
+    return np.where(slates.slates >= 0, own, np.nan)

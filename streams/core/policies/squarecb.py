@@ -5,15 +5,49 @@ References:
     algorithm 1.
 """
 
+from bisect import bisect_right
+from itertools import accumulate
 from math import sqrt
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.core.policies.slates import BoolArray, Float64Array, Slates, draw_slates, items_that_are
+from streams.core.policies.policy import Estimates, Policy
+from streams.core.policies.slates import BoolArray, Float64Array, Int64Array, Slates, items_that_are
+
+_FEW: Final = 8
+"""So few decisions are drawn faster by plain Python than by numpy."""
 
 
-def learning_gamma(exploration: float, examples: int) -> float:
+class SquareCBPolicy(Policy):
+    """Inverse gap weighting, with gamma growing as more is known: uniform before the first example."""
+
+    def __init__(self, exploration: float, floor: float) -> None:
+        super().__init__(floor)
+        self._exploration = exploration
+
+    def own_chances(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        gamma = learning_gamma(self._exploration, estimates.examples)
+        return inverse_gap_weighting(estimates.means, eligible, gamma)
+
+    def choose(
+        self, estimates: Estimates, n_items: Int64Array, uniforms: Float64Array, preferred: BoolArray | None = None
+    ) -> Slates:
+        if len(n_items) > _FEW:
+            return super().choose(estimates, n_items, uniforms, preferred)
+        gamma = learning_gamma(self._exploration, estimates.examples)
+        slates = np.full(uniforms.shape, -1)
+        propensities = np.full(uniforms.shape, np.nan)
+        wanted = items_that_are(n_items, estimates.means.shape[1]) if preferred is None else preferred
+        rows = zip(estimates.means.tolist(), n_items.tolist(), uniforms.tolist(), wanted.tolist(), strict=True)
+        for place, (scores, length, draws, first) in enumerate(rows):
+            slate, chances = _draw_one(scores[:length], gamma, self.floor, draws, first)
+            slates[place, : len(slate)] = slate
+            propensities[place, : len(slate)] = chances
+        return Slates(slates, propensities)
+
+
+def learning_gamma(exploration: float, examples: float) -> float:
     """Returns gamma, growing with the square root of what was learned: 0, hence uniform, before the first example."""
     return exploration * sqrt(examples)
 
@@ -34,26 +68,41 @@ def inverse_gap_weighting(scores: Float64Array, eligible: BoolArray, gamma: floa
     n_eligible = np.maximum(eligible.sum(axis=1), 1)[:, None]
     chances = np.where(eligible, 1.0 / (n_eligible + gamma * gaps), 0.0)
     np.put_along_axis(chances, best, 0.0, axis=1)
-    left = np.where(eligible.any(axis=1), 1.0 - chances.sum(axis=1), 0.0)
+    # Summed in the order of the items, as one decision alone is.
+    left = np.where(eligible.any(axis=1), 1.0 - chances.cumsum(axis=1)[:, -1], 0.0)
     np.put_along_axis(chances, best, left[:, None], axis=1)
     return chances
 
 
-def choose(
-    scores: Float64Array,
-    n_items: NDArray[np.int64],
-    gamma: float,
-    uniforms: Float64Array,
-    preferred: BoolArray | None = None,
-) -> Slates:
-    """Draws a slate for each decision, the best of what remains being best for each slot.
+def _draw_one(
+    scores: list[float], gamma: float, floor: float, uniforms: list[float], preferred: list[bool]
+) -> tuple[list[int], list[float]]:
+    """Draws the slate of one decision; its numbers are those of :func:`inverse_gap_weighting`, to the bit."""
+    slate: list[int] = []
+    propensities: list[float] = []
+    items = [item for item in range(len(scores)) if preferred[item]]
+    others = [item for item in range(len(scores)) if not preferred[item]]
+    for uniform in uniforms:
+        if not items:
+            items, others = others, []
+            if not items:
+                break
+        n_items = len(items)
+        remaining = [scores[item] for item in items]
+        best = remaining.index(highest := max(remaining))
+        chances = [1.0 / (n_items + gamma * (highest - score)) for score in remaining]
+        chances[best] = 0.0
+        chances[best] = 1.0 - _sum_in_order(chances)
+        chances = [(1.0 - floor) * chance + floor * (1.0 / n_items) for chance in chances]
+        drawn = min(bisect_right(list(accumulate(chances)), uniform), n_items - 1)
+        slate.append(items.pop(drawn))
+        propensities.append(chances[drawn])
+    return slate, propensities
 
-    Args:
-        scores: Estimated rewards, ``(n_decisions, n_items)``.
-        n_items: Length of each shortlist, ``(n_decisions,)``.
-        uniforms: In [0, 1), one a slot, ``(n_decisions, n_slots)``.
-        preferred: Items that are drawn from first, same shape as ``scores``; all, where it is left out.
-    """
-    there = items_that_are(n_items, scores.shape[1])
-    wanted = there if preferred is None else preferred
-    return draw_slates(there, wanted, lambda eligible: inverse_gap_weighting(scores, eligible, gamma), uniforms)
+
+def _sum_in_order(values: list[float]) -> float:
+    """Adds one after the other: Python's own ``sum`` compensates from 3.12 on."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total

@@ -17,7 +17,7 @@ from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.learning.examples import Examples, read_examples
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.memory import MemoryTopics, MemoryWorker
 from streams.ops.evaluate.table import Table
@@ -68,7 +68,7 @@ def _fold(events: Sequence[Event], target: str, settings: Settings, advance: Cal
     """Sends the events, and at last a tick, through the fold; returns what it sent of ``target``."""
     topics = MemoryTopics(settings, lambda: _YEAR_2100_MS)
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
-    fold: Any = BehaviourFold(settings, Catalogue(settings), scorers, PolicyModels())
+    fold: Any = BehaviourFold(settings, Catalogue(settings), scorers, PolicyModels(settings.decisions))
     worker = MemoryWorker(fold, topics, settings)
     for start in range(0, len(events), _BATCH):
         part = events[start : start + _BATCH]
