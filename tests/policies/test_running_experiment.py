@@ -31,7 +31,7 @@ def test_the_settings_hold_until_the_feed_says_otherwise() -> None:
         (b'{"shares": {"control": 0.5, "q": 0.4}}', "shares sum to 0.9"),
         (b'{"shares": {"q": 1.0}}', "no control"),
         (b'{"shares": {"control": 0.0, "q": 1.0}}', "no control"),
-        (b'{"shares": {"control": 0.5, "greedy": 0.5}}', "greedy"),
+        (b'{"shares": {"control": 0.5, "oracle": 0.5}}', "oracle"),
         (b'{"shares": {"control": 1.0}, "shadows": ["oracle"]}', "oracle"),
         (b'{"shares": {"control": 1.0}, "shadows": ["q", "q"]}', "twice"),
         (b'{"shares": {"control": 1.0}, "share": 1}', "unknown field `share`"),
