@@ -12,7 +12,7 @@ from streams.contract.settings import Settings
 from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.row import UserRow
 
@@ -21,7 +21,7 @@ FOLD = BehaviourFold(
     SETTINGS,
     Catalogue(SETTINGS),
     Scorers(SETTINGS.targets, feature_schema(SETTINGS.windows)),
-    PolicyModels(),
+    PolicyModels(SETTINGS.decisions),
 )
 PRIMITIVES: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(-(2**63), 2**63 - 1),

@@ -8,13 +8,15 @@ import numpy as np
 
 from streams.contract.errors import ConfigurationError, UnreadableSource
 from streams.contract.settings import Settings
+from streams.contract.topics import BANDIT
 from streams.core.offpolicy import estimators, slates
 from streams.core.offpolicy.expectations import by_action, fit_by_action, predict_by_action, shared
 from streams.core.offpolicy.frozen import of_slates
 from streams.core.offpolicy.report import Refused, judge
 from streams.core.offpolicy.sums import Float64Array, Sums
+from streams.core.policies.kinds import new_policy
+from streams.core.policies.policy import Estimates
 from streams.core.policies.slates import BoolArray, Chances
-from streams.core.policies.squarecb import inverse_gap_weighting, learning_gamma
 from streams.ops.evaluate.bandit_log import ChoiceLog, read_choices, read_table
 from streams.ops.evaluate.decision_log import DecisionLog, read_decisions
 
@@ -177,8 +179,14 @@ def _chances(settings: Settings, log: DecisionLog, path: Path, options: Options)
 
 def _by_scores(scores: Float64Array, examples: float, settings: Settings, options: Options) -> Chances:
     if options.policy == "bandit":
-        gamma = learning_gamma(settings.decisions.exploration, int(examples))
-        return lambda eligible: inverse_gap_weighting(scores, eligible, gamma)
+        configured = settings.decisions.policies.get(BANDIT)
+        bandit = None if configured is None else new_policy(configured)
+        if bandit is None or bandit.needs_deviations:
+            raise ConfigurationError(
+                f"decisions.policies.{BANDIT} has to be of a kind that needs estimates only, such as squarecb"
+            )
+        estimates = Estimates(scores, np.zeros(scores.shape), examples)
+        return lambda eligible: bandit.chances(estimates, eligible)
     epsilon = options.epsilon if options.policy == "epsilon-greedy" else 0.0
 
     def chances(eligible: BoolArray) -> Float64Array:
