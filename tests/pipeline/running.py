@@ -1,7 +1,7 @@
 """All three folds in memory with their feeds, where Behaviour may be cut off, and a shop that answers."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count
@@ -409,6 +409,11 @@ def learned_rows(pipeline: Pipeline) -> dict[tuple[str, int, bytes], bytes]:
                         row.marks = dict(sorted(row.marks.items()))
                     found[fold.source, partition, key] = fold.encode_row(row)
     return found
+
+
+def differing(rows: Mapping[Any, bytes], expected: Mapping[Any, bytes]) -> list[Any]:
+    """Names the rows that are not as expected; a diff of rows would be a page of bytes, and takes pytest minutes."""
+    return sorted(key for key in rows.keys() | expected.keys() if rows.get(key) != expected.get(key))
 
 
 @cache
