@@ -369,6 +369,10 @@ class _Batch:
             pending.transition = Transition(offset, now_ms, pending.state)
             row.walk.append(pending.transition)
             self._walking.append(row)
+        elif row.walk:
+            # Shares have changed: what comes of another policy's decisions is no reward of the Q agent's.
+            self._partition.count("walks_cut")
+            row.walk = []
         self._decisions.append(pending)
         self._undecided.add(key)
         self._partition.count(f"decisions.{policy}")

@@ -37,6 +37,21 @@ def test_what_is_shown_counts_for_who_decided_it_whoever_decides_now() -> None:
     }
 
 
+def test_the_q_agent_earns_nothing_by_what_another_policy_decides_after_it() -> None:
+    shop = Shop("q")
+    shop.impression(1, shop.view(0, "i1").decision_id)
+    put_in_force(shop, control=1.0)
+    shop.impression(3, shop.view(2, "i2").decision_id)
+    shop.send("purchase", 4, item_id="i2")
+    put_in_force(shop, control=0.0001, q=0.9999)
+    last = shop.view(5, "i3")
+    assert last.policy == "q"
+    shop.impression(6, last.decision_id)
+    shop.tick(10_000)
+    assert shop.labels("q") == [0.0]
+    assert shop.count("walks_cut") == 1
+
+
 def test_the_same_answer_by_another_policy_is_another_decision() -> None:
     """With nothing to show, two policies answer alike."""
     names = set()
