@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.contract.arrays import pack_arrays
 from streams.contract.records import Parameters
-from streams.contract.settings import Target
+from streams.contract.settings import DEFAULT_TARGETS, Target
 from streams.core.features.schema import schema_of
 from streams.core.models.family import Family, Served
 from streams.core.models.members import KINDS, new_member
@@ -24,27 +24,38 @@ def measure_costs(quick: bool) -> dict[str, Any]:
     random = np.random.default_rng(0)
     vectors = random.lognormal(1.0, 1.0, (n, 40)).astype(np.float32)
     vectors[:, 29:] = vectors[:, 29:] > 3.0
-    labels, weights = (random.random(n) < 0.1).astype(np.float64), np.ones(n)
+    labels = (random.random(n) < 0.1).astype(np.float64)
     numbers: dict[str, Any] = {"features": 40, "batch": BATCH}
     scaled = RunningScale(SCHEMA.scaled).learn_many(vectors)
     for member in KINDS:
         numbers |= member_costs(member, scaled, labels, repeats)
-    members: Any = ("blend", *KINDS)
+    default: Any = DEFAULT_TARGETS[0].members
+    for name, members in (("family", default), ("six_members", ("blend", *KINDS))):
+        numbers |= family_costs(name, members, vectors, labels, repeats)
+    return numbers
+
+
+def family_costs(
+    name: str, members: Any, vectors: np.ndarray, labels: np.ndarray, repeats: int
+) -> dict[str, float | int]:
     target = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, members=members)
     family, scorers = Family(target, SCHEMA, 0), Scorers([target], SCHEMA)
+    n, random = len(labels), np.random.default_rng(1)
+    weights = np.ones(n)
     served = Served(members, random.random((n, len(members))))
     family.learn_many(vectors, labels, weights, served)
     for member, arrays in family.parameters().items():
         own = member == "blend"
         scorers.apply(Parameters("purchase", member, own, 1, SCHEMA.fingerprint, n, pack_arrays(arrays)))
     part = vectors[:BATCH]
-    numbers["family_score_us"] = us_each(lambda: scorers.score("purchase", part), BATCH, 4 * repeats)
-    numbers["family_reasons_us"] = us_each(lambda: scorers.reasons("purchase", part), BATCH, 4 * repeats)
+    numbers: dict[str, float | int] = {}
+    numbers[f"{name}_score_us"] = us_each(lambda: scorers.score("purchase", part), BATCH, 4 * repeats)
+    numbers[f"{name}_reasons_us"] = us_each(lambda: scorers.reasons("purchase", part), BATCH, 4 * repeats)
     rows = slice(0, BATCH)
     args = members, served.probabilities[rows], labels[rows], weights[rows], np.arange(BATCH)
-    numbers["family_evaluate_us"] = us_each(lambda: family.evaluate(*args), BATCH, repeats)
+    numbers[f"{name}_evaluate_us"] = us_each(lambda: family.evaluate(*args), BATCH, repeats)
     state = pack_arrays(family.arrays())
-    numbers["family_state_bytes"] = sum(len(content) for _, _, content in state.values())
+    numbers[f"{name}_state_bytes"] = sum(len(content) for _, _, content in state.values())
     return numbers
 
 

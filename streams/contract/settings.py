@@ -22,7 +22,7 @@ ENVIRONMENT_PREFIX: Final = "HEADRACE_"
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Member = Literal["linear", "ftrl", "additive", "perceptron", "blend"]
+Member = Literal["linear", "ftrl", "additive", "kernel", "perceptron", "blend"]
 """The kinds of members a family may have."""
 
 

@@ -45,12 +45,12 @@ class AdditiveLearner:
             labels: 0 or 1, ``(n,)``.
             weights: ``(n,)``.
         """
-        hinges = _hinges(scaled[:, self._numbers])
+        hinges = hinges_of(scaled[:, self._numbers])
         self._newton.learn_many(np.hstack([np.ones((len(scaled), 1)), scaled, hinges]), labels, weights)
 
     def predict_one(self, scaled: Float64Array) -> float:
         """Asks the mean itself; what is served goes by :func:`additive_logits`, from the exported arrays."""
-        hinges = _hinges(scaled[None, self._numbers])[0]
+        hinges = hinges_of(scaled[None, self._numbers])[0]
         score = float(np.dot(np.concatenate([[1.0], scaled, hinges]), self._newton.mean))
         return 1.0 / (1.0 + float(np.exp(-score)))
 
@@ -90,8 +90,8 @@ def additive_contributions(scaled: Float64Array, parameters: Arrays) -> Float64A
     return moved
 
 
-def _hinges(numbers: Float64Array) -> Float64Array:
-    """Returns ``(n, n_knots * n_numbers)``."""
+def hinges_of(numbers: Float64Array) -> Float64Array:
+    """Returns the hinges of scaled numbers, ``(n, n_knots * n_numbers)``."""
     return np.hstack([_hinge(numbers, knot) for knot in KNOTS])
 
 

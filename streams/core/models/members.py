@@ -12,6 +12,7 @@ from streams.contract.arrays import Arrays
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.additive import AdditiveLearner, additive_contributions, additive_logits
 from streams.core.models.ftrl import FtrlLearner, ftrl_contributions, ftrl_logits
+from streams.core.models.kernel import KernelLearner, kernel_contributions, kernel_logits
 from streams.core.models.linear import LinearLearner, contributions, linear_logits
 from streams.core.models.perceptron import PerceptronLearner, perceptron_contributions, perceptron_logits
 
@@ -63,6 +64,10 @@ def _additive(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
     return AdditiveLearner(schema, prior)
 
 
+def _kernel(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    return KernelLearner(schema, prior, seed)
+
+
 def _perceptron(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
     return PerceptronLearner(len(schema.names), prior, seed)
 
@@ -72,6 +77,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "linear": Kind(_linear, linear_logits, contributions),
         "ftrl": Kind(_ftrl, ftrl_logits, ftrl_contributions),
         "additive": Kind(_additive, additive_logits, additive_contributions),
+        "kernel": Kind(_kernel, kernel_logits, kernel_contributions),
         "perceptron": Kind(_perceptron, perceptron_logits, perceptron_contributions),
     }
 )

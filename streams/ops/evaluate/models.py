@@ -21,7 +21,7 @@ Float64Array = NDArray[np.float64]
 TRAINED_SHARE: Final = 0.7
 """Of each order; the yardstick is trained on it, and what is said of the rest is compared."""
 
-MEMBERS: Final[tuple[Member, ...]] = ("blend", "linear", "ftrl", "additive", "perceptron")
+MEMBERS: Final[tuple[Member, ...]] = ("blend", "linear", "ftrl", "additive", "kernel", "perceptron")
 PRIOR: Final = 0.2
 
 _TIMED_EXAMPLES: Final = 4000
