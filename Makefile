@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo kafka test check lint types contracts bench lock clean
+.PHONY: help setup demo kafka chaos test check lint types contracts bench lock clean
 
 STAMP := .venv/.headrace-setup
 UV := uv==0.13.9
@@ -40,6 +40,9 @@ demo: $(STAMP) ## Shoppers, broker and worker in one terminal, nothing else need
 
 kafka: $(STAMP) ## Apache Kafka itself, without Docker (needs Java 17 and Maven), until Ctrl-C; it says its address
 	@.venv/bin/headrace kafka $(ARGS)
+
+chaos: $(STAMP) ## Faults under load on Apache Kafka, judged by an oracle; ARGS="--kills 100 --events 1000000 --report out.json"
+	@.venv/bin/python -m tests.chaos $(ARGS)
 
 test: $(STAMP) ## Run the tests and the examples in docstrings; ARGS=... go to pytest
 	@.venv/bin/python -m pytest $(ARGS)

@@ -1,13 +1,15 @@
 """The ground under all tests: where the data sets are, and that a test which should run cannot be skipped unseen."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from streams.contract.errors import RefusedStart
+from streams.ops.apache import ApacheKafka
 from tests.fuzzing import AT_LENGTH
 
 # How long an example takes says something of the machine, not of the law. Under CI, hypothesis draws the same examples.
@@ -29,6 +31,26 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there are no data sets in {folder}; HEADRACE_DATA may name another folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """The address of a real broker, for tests marked ``kafka``: one for the whole run, or KAFKA_BOOTSTRAP_SERVERS.
+
+    Headrace's topics on it are deleted and made anew by every test.
+    """
+    if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield servers
+        return
+    cluster = ApacheKafka()
+    try:
+        cluster.start()
+    except RefusedStart as refusal:
+        pytest.skip(f"no Apache Kafka: {refusal}; KAFKA_BOOTSTRAP_SERVERS may name a cluster for tests")
+    try:
+        yield cluster.bootstrap_servers
+    finally:
+        cluster.stop()
 
 
 @pytest.hookimpl(wrapper=True)

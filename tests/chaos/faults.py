@@ -1,0 +1,125 @@
+"""The faults: each does one thing to a scene under load, and leaves it to whoever supervises to mend it."""
+
+import resource
+import shutil
+import signal
+import time
+from typing import Final
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+
+from streams.ops.apache import ApacheKafka
+from tests.chaos.scene import Fault, Scene
+from tests.engine.running import QUICK, Process
+
+SESSION_S: Final = float(QUICK["ENGINE__SESSION_TIMEOUT_S"])
+FULL_AT_BYTES: Final = 4096
+
+
+def drawn(it: Scene) -> Process:
+    return it.workers[it.draw.randrange(len(it.workers))]
+
+
+def sigkill(it: Scene) -> None:
+    """A worker is gone from one moment to the next, in the middle of what is published."""
+    time.sleep(it.draw.uniform(0.0, 0.3))
+    drawn(it).kill()
+
+
+def sigterm(it: Scene) -> None:
+    """A worker is told to end, and does within its bound."""
+    worker = drawn(it)
+    worker.send(signal.SIGTERM)
+    assert worker.wait(30.0) == 0, worker.log.read_text()
+
+
+def sigstop(it: Scene) -> None:
+    """A worker is paused for longer than its session, and wakes up while another does its work."""
+    worker = drawn(it)
+    worker.send(signal.SIGSTOP)
+    time.sleep(SESSION_S + 2.0)
+    it.publish(200)
+    worker.send(signal.SIGCONT)
+
+
+def disk_wiped(it: Scene) -> None:
+    """A worker is killed and comes back with an empty disk."""
+    worker = drawn(it)
+    worker.kill()
+    shutil.rmtree(worker.data_dir, ignore_errors=True)
+
+
+def disk_full(it: Scene) -> None:
+    """No file of a worker's can grow any more: as the limit on file sizes makes it, writes fail."""
+    worker = drawn(it)
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (FULL_AT_BYTES, FULL_AT_BYTES))
+    it.publish(2000)
+    assert worker.wait(60.0) != 0
+
+
+def poison_record(it: Scene) -> None:
+    """Somebody publishes what is no event."""
+    for user in ("poison-1", "poison-2"):
+        it.publish_raw(b"{not json", user)
+    it.publish(200)
+
+
+def clock_jumps(it: Scene) -> None:
+    """A worker's wall clock jumps by a day, forth and back."""
+    worker = drawn(it)
+    worker.kill()
+    it.workers[it.workers.index(worker)] = it.start_worker(worker.data_dir.name, "clock")
+
+
+def compaction(it: Scene) -> None:
+    """The changelog is compacted as hard as the broker can, and a worker comes back with an empty disk."""
+    client = AdminClient({"bootstrap.servers": it.servers, "log_level": 2})
+    hard = {
+        "cleanup.policy": "compact",
+        "segment.ms": "200",
+        "min.cleanable.dirty.ratio": "0.001",
+        "max.compaction.lag.ms": "200",
+        "delete.retention.ms": "100",
+    }
+    changed = ConfigResource(ConfigResource.Type.TOPIC, "users-changelog", set_config=hard)
+    for future in client.alter_configs([changed]).values():
+        future.result()
+    for _ in range(5):
+        it.publish(100)
+        time.sleep(0.5)
+    disk_wiped(it)
+
+
+def broker_killed(kafka: ApacheKafka) -> Fault:
+    def fault(it: Scene) -> None:
+        """The broker is gone from one moment to the next, and comes back on its data."""
+        node = it.draw.choice(kafka.nodes)
+        kafka.kill(node)
+        time.sleep(it.draw.uniform(0.0, 1.0))
+        kafka.restart(node)
+
+    return fault
+
+
+def leader_changes(kafka: ApacheKafka) -> Fault:
+    def fault(it: Scene) -> None:
+        """A node of three is killed: its partitions get other leaders while it is away."""
+        node = it.draw.choice(kafka.nodes)
+        kafka.kill(node)
+        it.until_recovered()
+        kafka.restart(node)
+
+    return fault
+
+
+OF_WORKERS: Final[dict[str, Fault]] = {
+    "SIGKILL": sigkill,
+    "SIGTERM": sigterm,
+    "SIGSTOP beyond the session": sigstop,
+    "disk wiped": disk_wiped,
+    "disk full": disk_full,
+    "poison record": poison_record,
+    "clock jumps": clock_jumps,
+    "forced compaction": compaction,
+}

@@ -1,0 +1,94 @@
+"""The chaos suite's short form; `make chaos` is the long one. And its oracle sees each kind of difference."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from streams.contract.topics import topics
+from tests.broker.fresh import make_topics_anew
+from tests.chaos import faults
+from tests.chaos.oracle import PARTITION_ROW, PARTITIONS, Verdict, judge
+from tests.chaos.scene import scene
+from tests.chaos.suite import Trial, run
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+NOTHING_WRONG = Verdict(lost=0, duplicated=0, differing_rows=0, misordered=0, ahead=0, lag=0, events=2)
+EVENT = {"event_id": "e", "user_id": "user", "timestamp_ms": 0, "kind": "view", "item_id": "i", "price": 1.5}
+
+
+def test_faults_under_load_lose_and_repeat_nothing(kafka: str, tmp_path: Path) -> None:
+    trials = [
+        Trial("SIGKILL", faults.sigkill, 2),
+        Trial("SIGSTOP beyond the session", faults.sigstop, 1),
+        Trial("disk wiped", faults.disk_wiped, 1),
+        Trial("poison record", faults.poison_record, 1),
+    ]
+    with scene(kafka, tmp_path) as it:
+        for found in run(it, trials, events=5000):
+            differences = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
+            assert {name: found[name] for name in differences} == dict.fromkeys(differences, 0), found
+            assert found["events"] > 0
+
+
+class Written:
+    """What workers that do all right would have written of two events of one user, and what can be changed of it."""
+
+    def __init__(self, servers: str) -> None:
+        self._servers = servers
+        self._producer = Producer({"bootstrap.servers": servers})
+        self.outputs = [{"event_ref": f"clickstream-0-{offset}", "events": offset + 1} for offset in range(2)]
+        self.row = [1, 0, 2, 300, 1]
+        self.committed = 2
+        self.partition_row = [1, 1, 0, {}, {"applied": 2}, {}]
+
+    def verdict(self) -> Verdict:
+        for _ in range(2):
+            self._producer.produce("clickstream", json.dumps(EVENT), "user", 0)
+        for output in self.outputs:
+            self._producer.produce("predictions", json.dumps(output), "user", 0)
+        self._producer.produce("users-changelog", msgspec.msgpack.encode(self.row), "user", 0)
+        self._producer.produce("users-changelog", msgspec.msgpack.encode(self.partition_row), PARTITION_ROW, 0)
+        assert self._producer.flush(30.0) == 0
+        consumer = Consumer({"bootstrap.servers": self._servers, "group.id": "headrace"})
+        consumer.commit(offsets=[TopicPartition("clickstream", 0, self.committed)], asynchronous=False)
+        consumer.close()
+        return judge(self._servers)
+
+
+@contextmanager
+def written(servers: str) -> Iterator[Written]:
+    make_topics_anew(servers, topics(PARTITIONS, ["learner"]))
+    yield Written(servers)
+
+
+def test_the_oracle_sees_nothing_wrong_where_nothing_is(kafka: str) -> None:
+    with written(kafka) as it:
+        assert it.verdict() == NOTHING_WRONG
+
+
+def test_the_oracle_sees_an_output_that_is_missing_and_one_that_is_there_twice(kafka: str) -> None:
+    with written(kafka) as it:
+        it.outputs[1] = it.outputs[0]
+        assert it.verdict() == NOTHING_WRONG._replace(lost=1, duplicated=1, misordered=1)
+
+
+def test_the_oracle_sees_a_row_that_counted_twice_and_totals_that_did(kafka: str) -> None:
+    with written(kafka) as it:
+        it.row[2] = 3
+        it.partition_row[4] = {"applied": 3}
+        assert it.verdict() == NOTHING_WRONG._replace(differing_rows=2)
+
+
+def test_the_oracle_sees_a_commit_that_runs_ahead_of_the_rows_and_one_that_lags(kafka: str) -> None:
+    with written(kafka) as it:
+        it.partition_row[0] = 0
+        assert it.verdict() == NOTHING_WRONG._replace(ahead=1)
+    with written(kafka) as it:
+        it.committed = 1
+        assert it.verdict() == NOTHING_WRONG._replace(lag=1)
