@@ -26,6 +26,7 @@ from streams.contract.errors import (
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
 from streams.ops.commands.base import Group, report_option, settings_of, write_report
 from streams.ops.commands.dead_letters import dead_letters
+from streams.ops.commands.decisions import decisions
 from streams.ops.commands.evaluate import evaluate
 from streams.ops.commands.experiment import experiment
 from streams.ops.commands.health import health
@@ -86,6 +87,7 @@ def headrace(context: click.Context, config: Path | None, bootstrap_servers: str
 
 
 headrace.add_command(dead_letters)
+headrace.add_command(decisions)
 headrace.add_command(evaluate)
 headrace.add_command(experiment)
 headrace.add_command(health)
