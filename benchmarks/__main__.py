@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import engine, learning, lift, offpolicy, pipeline
+from benchmarks import engine, learning, lift, offpolicy, pipeline, users
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine": engine.measure_throughput,
@@ -20,17 +20,21 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine-backlog": engine.measure_backlog,
     "lift": lift.measure_lift,
     "offpolicy": offpolicy.measure_offpolicy,
+    "users": users.measure_users,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
-LONG: Final = frozenset({"lift", "offpolicy"})
+LONG: Final = frozenset({"lift", "offpolicy", "users"})
 """Run only if they are named."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="name", help=f"one of {', '.join(BENCHMARKS)}; all but the last if none is given"
+        "names",
+        nargs="*",
+        metavar="name",
+        help=f"one of {', '.join(BENCHMARKS)}; all but {', '.join(sorted(LONG))} if none is given",
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; rougher numbers")
     parser.add_argument("--report", type=Path, help="also write the numbers to this file, as JSON")

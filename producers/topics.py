@@ -25,7 +25,7 @@ def partition_count(client: Producer | Consumer, topic: str, timeout_s: float) -
             # The call waits inside the library, deaf to Ctrl-C, so it waits in slices.
             metadata = client.list_topics(topic, timeout=max(0.01, min(left_s, _SLICE_S)))
         except KafkaException as error:
-            problem = UnreachableBroker(f"no broker answered: {error.args[0].str()}")
+            problem = UnreachableBroker(f"no broker answered, to be asked for {topic}: {error.args[0].str()}")
         else:
             if metadata.topics[topic].partitions:
                 return len(metadata.topics[topic].partitions)

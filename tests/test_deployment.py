@@ -83,7 +83,7 @@ def test_the_documented_topics_are_exactly_the_topics() -> None:
 @pytest.mark.parametrize("document", sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: path.name)
 def test_every_path_in_a_document_exists(document: Path) -> None:
     text = document.read_text("utf-8")
-    links = [document.parent / link for link in re.findall(r"\]\(([^)#:]+)", text)]
+    links = [document.parent / link for link in re.findall(r"\]\(([^)#:]+)[)#]", text)]
     paths = [ROOT / path for path in re.findall(r"`((?:streams|producers|docs|deploy|tests)/[\w./-]+)`", text)]
     assert [path for path in links + paths if not path.exists()] == []
 

@@ -108,11 +108,14 @@ class Admission(Section, frozen=True):
         event_bytes: Of one record (``oversized``).
         behind_s: An event further behind its record's timestamp is refused (``behind``); 0 takes any age, as the replay
             of a recorded file needs.
+        late_s: An event further behind its partition's watermark is refused (``stale``); 0 applies any, as late. It
+            bounds what a file that is replayed twice counts twice, as only the last few event ids are remembered.
         user_events_per_minute: Of one user, by event time (``flood``): no shopper makes a hundred a second.
     """
 
     event_bytes: Annotated[int, Meta(gt=0, le=MAX_EVENT_BYTES)] = MAX_EVENT_BYTES
     behind_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    late_s: Annotated[float, Meta(ge=0.0)] = 0.0
     user_events_per_minute: Positive = 6000
 
 

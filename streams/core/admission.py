@@ -16,6 +16,7 @@ class Admission:
         self._limits = limits
         self._ahead_ms = int(ahead_tolerance_s * 1000)
         self._behind_ms = int(limits.behind_s * 1000)
+        self._late_ms = int(limits.late_s * 1000)
 
     def check(self, record: SourceRecord, event: Event) -> None:
         """Judges a record by itself.
@@ -32,11 +33,14 @@ class Admission:
         if self._behind_ms and -ahead_ms > self._behind_ms:
             raise RejectedRecord("behind", f"the event is {-ahead_ms / 1000:.0f} s behind its record")
 
-    def admits(self, row: UserRow, event: Event) -> RejectedRecord | None:
-        """Counts an event in its user's minute, and returns why it is too many where it is.
+    def admits(self, row: UserRow, event: Event, watermark_ms: int) -> RejectedRecord | None:
+        """Counts an event in its user's minute, and returns why it is too old or too many where it is.
 
         A minute is never counted anew: events that are older than the latest one's minute count in that.
         """
+        late_ms = watermark_ms - event.timestamp_ms
+        if self._late_ms and late_ms > self._late_ms:
+            return RejectedRecord("stale", f"the event is {late_ms / 1000:.0f} s behind its partition's watermark")
         minute = event.timestamp_ms // _MINUTE_MS
         if minute > row.minute:
             row.minute, row.minute_events = minute, 0

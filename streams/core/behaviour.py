@@ -209,7 +209,7 @@ class _Batch:
         if event.event_id in row.event_ids:
             partition.count("duplicates")
             return
-        if refusal := self._fold.admission.admits(row, event):
+        if refusal := self._fold.admission.admits(row, event, partition.watermark_ms):
             partition.count(f"dead_letters.{refusal.reason}")
             value = encode_event(event)[: self._fold.settings.engine.dead_letter_bytes]
             self._outputs.append(dead_letter(CLICKSTREAM, self._state.number, offset, key, value, refusal))

@@ -81,6 +81,25 @@ def test_a_retry_takes_no_room_and_an_older_minute_is_not_begun_anew() -> None:
     assert counts(it)["dead_letters.flood"] == 2
 
 
+def browsing() -> list[Event]:
+    """Five hours of three users; the last ticks."""
+    events = [view(number, 60.0 * number, f"user-{number % 3}") for number in range(300)]
+    return [*events, Event(event_id="tick", timestamp_ms=START_MS + 7 * 3_600_000, kind="tick")]
+
+
+@pytest.mark.parametrize(("late_s", "applied_again"), [(0.0, 300), (5 * 3600.0, 181), (3600.0, 0)])
+def test_of_a_file_that_is_replayed_twice_nothing_is_counted_again_that_is_older_than_the_limit(
+    late_s: float, applied_again: int
+) -> None:
+    it = pipeline(late_s=late_s, user_events_per_minute=1000)
+    for event in browsing() * 2:
+        it.publish(event) if event.user_id else it.tick(event.timestamp_ms)
+    it.behaviour.drain(100)
+    assert counts(it)["applied"] == 302 + applied_again
+    assert counts(it).get("late", 0) == applied_again
+    assert counts(it)["duplicates"] + counts(it).get("dead_letters.stale", 0) == 300 - applied_again
+
+
 @pytest.mark.parametrize(
     ("limits", "event", "recorded_s", "reason"),
     [
