@@ -113,6 +113,14 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shadow: bool = False
 
 
+BOTH: Final = 0
+"""An example whose label is final: measure what was served, then learn."""
+LEARN: Final = 1
+"""A label that is not final: 0 when the prediction was made, and once more 1 when that turned out wrong."""
+MEASURE: Final = 2
+"""The final label of what was learned early: measure only."""
+
+
 class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One value of ``experiences`` (MessagePack): examples for one learner, as columns, in trigger order.
 
@@ -132,6 +140,8 @@ class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
         reward_types: What ``rewards`` are of; empty where the labels are no rewards of shown items.
         rewards: float64, C order, ``(n_examples, n_reward_types)``; a label is their declared weighted sum.
         decision_ids: Of the decision that showed the item, ``(n_examples,)``; empty where none did.
+        uses: int8, ``(n_examples,)``, what each example is for, :data:`BOTH`, :data:`LEARN` or :data:`MEASURE`; empty
+            where all are for both.
     """
 
     learner: str
@@ -148,6 +158,7 @@ class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reward_types: list[str] = []
     rewards: bytes = b""
     decision_ids: list[str] = []
+    uses: bytes = b""
 
 
 class Relation(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -137,6 +137,8 @@ class Target(Section, frozen=True):
         sampling_rate: Share of the eligible moments at which a prediction is kept to be labelled, by hash of the event.
         prior: What is served before anything has been learned: a probability, or an amount.
         at_least: From which rating on feedback is good; of rule ``rating`` only.
+        labels: ``wait`` for the horizon, then learn; or learn a negative at once and ``correct`` it when its label
+            comes, which counts up to the horizon; of rule ``event`` only. Both are measured by final labels alone.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Target(Section, frozen=True):
     label: Kind | None = None
     members: tuple[Member, ...] = ("linear",)
     at_least: Annotated[float, Meta(ge=0.0, le=5.0)] = 4.0
+    labels: Literal["wait", "correct"] = "wait"
 
 
 class Decisions(Section, frozen=True):
@@ -443,6 +446,10 @@ def _refuse_misfit_target(target: Target, path: str) -> None:
         if key not in rule.reads and getattr(target, key) != default:
             takers = ", ".join(name for name, other in RULES.items() if key in other.reads)
             raise ConfigurationError(f"{path}.{key} is read by rule {takers} only, not by {target.rule}: leave it out")
+    if target.labels == "correct" and not rule.corrects:
+        raise ConfigurationError(
+            f"{path}.labels is correct: rule {target.rule} has no label to correct before its horizon"
+        )
     if rule.outcome == "probability" and target.prior >= 1.0:
         raise ConfigurationError(f"{path}.prior is {target.prior:g}; a probability is below 1")
 

@@ -17,7 +17,7 @@ from streams.contract.events import KINDS, Event, decode_event, encode_event
 from streams.contract.fold import Folded, PartitionRow, RowHeader, SourceRecord
 from streams.contract.outputs import Output, dead_letter
 from streams.contract.partitioning import partition_of
-from streams.contract.records import event_ref
+from streams.contract.records import BOTH, LEARN, MEASURE, event_ref
 from streams.contract.rewards import REWARD_TYPES
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, Q_AGENT, USERS_CHANGELOG
@@ -43,6 +43,7 @@ from streams.core.row import (
     ROW_SCHEMA,
     Moment,
     OpenDecision,
+    OpenPrediction,
     Seen,
     Transition,
     UserRow,
@@ -246,14 +247,8 @@ class _Batch:
         fold, watermark_ms = self._fold, self._partition.watermark_ms
         labelled = fold.labels.mature(row, watermark_ms)
         for moment, prediction in labelled:
-            if prediction.label is None:
-                self._partition.count("unlabelled")
-                continue
-            if moment.vector and len(moment.vector) != fold.vector_bytes:
-                self._partition.count("outdated_vectors")
-                continue
-            weight = fold.labels.weights[prediction.target]
-            self._experiences.add_label(offset, moment, prediction, prediction.label, weight)
+            use = MEASURE if prediction.target in fold.labels.corrected else BOTH
+            self._label(offset, moment, prediction, prediction.label, use)
         closed = self._feedback.mature(row, watermark_ms)
         for decision in closed:
             self._finish_decision(offset, row, decision)
@@ -263,13 +258,26 @@ class _Batch:
         if labelled or closed or ended:
             self._changed[key] = row
 
+    def _label(
+        self, offset: int, moment: Moment, prediction: OpenPrediction, label: float | None, use: int = LEARN
+    ) -> None:
+        """Sends an example, unless it has no label or its vector is of other windows than those in force."""
+        if label is None:
+            self._partition.count("unlabelled")
+        elif moment.vector and len(moment.vector) != self._fold.vector_bytes:
+            self._partition.count("outdated_vectors")
+        else:
+            weight = self._fold.labels.weights[prediction.target]
+            self._experiences.add_label(offset, moment, prediction, label, weight, use)
+
     def _behave(self, offset: int, key: bytes, row: UserRow, event: Event, *, late: bool) -> None:
         """Applies what a shopper did of their own accord, and predicts and decides at it unless it is late."""
         fold, kind = self._fold, event.kind
         if event.timestamp_ms - row.session.last_ms > fold.session_gap_ms or (row.session.ended and not late):
             self._end_session(offset, key, row)
             row.session = Session(start_ms=event.timestamp_ms)
-        fold.labels.observe(row, event)
+        for corrected in fold.labels.observe(row, event):
+            self._label(offset, *corrected, 1.0)
         for name in self._feedback.behave(row, event):
             self._partition.count(name)
         pay(row.walk, fold.settings.decisions.q_rewards.get(kind, 0.0))
@@ -282,6 +290,10 @@ class _Batch:
             return
         row.seen = Seen(kind, event.category, event.price, previous_ms, before)
         moment = fold.labels.open(row, self._state.number, offset, now_ms, event, self._partition.count)
+        if moment is not None:
+            for opened in moment.predictions:
+                if opened.target in fold.labels.corrected and opened.deadline_ms:
+                    self._label(offset, moment, opened, 0.0)
         ref = event_ref(CLICKSTREAM, self._state.number, offset)
         targets = fold.labels.predicted_at(event)
         self._predict(ref, key, event.timestamp_ms, targets, shopper_vector(row, row.seen), moment)
@@ -396,7 +408,9 @@ class _Batch:
             self._miss(joined, "impressions")
             return
         decision, seen = joined
-        self._fold.labels.shown(row, decision.offset, event.timestamp_ms)
+        for started in self._fold.labels.shown(row, decision.offset, event.timestamp_ms):
+            if started[1].target in self._fold.labels.corrected:
+                self._label(offset, *started, 0.0)
         if step := show(row.walk, offset, decision.offset):
             self._experiences.add_steps([step])
         self._expose(row, decision.policy, impressions=len(seen))
@@ -415,7 +429,9 @@ class _Batch:
         row.session.last_ms = max(row.session.last_ms, event.timestamp_ms)
         if not first:
             return
-        self._fold.labels.clicked(row, decision.offset, event.timestamp_ms)
+        for clicked in self._fold.labels.clicked(row, decision.offset, event.timestamp_ms):
+            if clicked[1].target in self._fold.labels.corrected:
+                self._label(offset, *clicked, 1.0)
         self._expose(row, decision.policy, clicks=1)
         self._partition.count("rewards.click")
         row.session.clicks += 1

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from streams.contract.outputs import Output
-from streams.contract.records import MSGPACK, ExperienceBatch
+from streams.contract.records import BOTH, MSGPACK, ExperienceBatch
 from streams.contract.rewards import REWARD_TYPES
 from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, Q_AGENT
@@ -33,6 +33,7 @@ class _Columns:
         self.timestamps_ms: list[int] = []
         self.rewards: list[float] = []
         self.decision_ids: list[str] = []
+        self.uses: list[int] = []
 
     def add(self, offset: int, vector: bytes | Moment, label: float, weight: float, timestamp_ms: int) -> None:
         index = self.indices[-1] + 1 if self.offsets and self.offsets[-1] == offset else 0
@@ -65,11 +66,14 @@ class Experiences:
         self._columns = {learner: _Columns() for learner in settings.learners}
         self._steps: list[Step | _EndedWalk] = []
 
-    def add_label(self, offset: int, moment: Moment, prediction: OpenPrediction, label: float, weight: float) -> None:
-        """Adds a prediction whose label is final."""
+    def add_label(
+        self, offset: int, moment: Moment, prediction: OpenPrediction, label: float, weight: float, use: int = BOTH
+    ) -> None:
+        """Adds a prediction with its label, as of now or final."""
         columns = self._columns[prediction.target]
         columns.add(offset, moment, label, weight, moment.opened_ms)
         columns.predictions.append(prediction)
+        columns.uses.append(use)
 
     def add_rewards(self, offset: int, decision: OpenDecision, rewards: Iterable[SlotReward]) -> None:
         """Adds every slot that was seen of a decision whose rewards are final, for all who learn from it."""
@@ -135,6 +139,7 @@ class Experiences:
             reward_types=list(REWARD_TYPES[:n_types]),
             rewards=np.array(columns.rewards[begin * n_types : (begin + MAX_EXAMPLES) * n_types], np.float64).tobytes(),
             decision_ids=columns.decision_ids[part],
+            uses=np.array(columns.uses[part], np.int8).tobytes() if any(columns.uses[part]) else b"",
         )
 
 

@@ -10,6 +10,7 @@ from streams.core.row import MAX_MOMENTS, Moment, OpenPrediction, UserRow
 from streams.core.sampling import sampled
 
 Names = tuple[str, ...]
+Waiting = list[tuple[Moment, OpenPrediction]]
 
 _SHOWN: Final = "click"
 """Targets labelled by it are bound to a decision, and wait from its impression on."""
@@ -24,6 +25,7 @@ class Labels:
 
     Attributes:
         weights: Of a target's examples, one over its sampling rate.
+        corrected: Targets that learn before their labels are final.
         at_session_ends: Targets predicted when a session has ended.
     """
 
@@ -32,6 +34,7 @@ class Labels:
         self._rules = {target.name: RULES[target.rule] for target in targets}
         self._salts = {target.name: salt for salt, target in enumerate(targets)}
         self._shown = frozenset(target.name for target in targets if target.label == _SHOWN)
+        self.corrected = frozenset(target.name for target in targets if target.labels == "correct")
         self._at_events = self._opened_at("event")
         self._at_views = self._opened_at("event", "view")
         self.at_session_ends = self._opened_at("session_end")
@@ -66,27 +69,34 @@ class Labels:
         """Opens what is predicted at the end of the session whose last event is the one at ``offset``."""
         return self._opened(row, self.at_session_ends, partition, offset, ended_ms, "", count)
 
-    def observe(self, row: UserRow, event: Event) -> None:
-        """Lets ``event`` answer what waits for it."""
+    def observe(self, row: UserRow, event: Event) -> Waiting:
+        """Lets ``event`` answer what waits for it; returns what was learned as a negative and is to be corrected."""
         at_ms = event.timestamp_ms
+        corrected: Waiting = []
         for moment in row.moments:
             for prediction in moment.predictions:
                 target = self._by_name.get(prediction.target)
                 if target is not None and moment.opened_ms < at_ms <= prediction.deadline_ms:
-                    answer = self._rules[target.name].answer
-                    prediction.label = answer(target, prediction.label, prediction.subject, event)
+                    before, answer = prediction.label, self._rules[target.name].answer
+                    prediction.label = answer(target, before, prediction.subject, event)
+                    if prediction.label != before and target.name in self.corrected:
+                        corrected.append((moment, prediction))
+        return corrected
 
-    def shown(self, row: UserRow, offset: int, at_ms: int) -> None:
-        """Starts the predictions that are bound to the decision at ``offset``."""
-        for prediction in self._bound(row, offset):
-            if not prediction.deadline_ms:
-                prediction.deadline_ms = at_ms + self._by_name[prediction.target].horizon_s * 1000
+    def shown(self, row: UserRow, offset: int, at_ms: int) -> Waiting:
+        """Starts the predictions that are bound to the decision at ``offset``; returns them."""
+        started = [(moment, each) for moment, each in self._bound(row, offset) if not each.deadline_ms]
+        for _, prediction in started:
+            prediction.deadline_ms = at_ms + self._by_name[prediction.target].horizon_s * 1000
+        return started
 
-    def clicked(self, row: UserRow, offset: int, at_ms: int) -> None:
-        """Labels the predictions that are bound to the decision at ``offset``."""
-        for prediction in self._bound(row, offset):
-            if at_ms <= prediction.deadline_ms:
-                prediction.label = 1.0
+    def clicked(self, row: UserRow, offset: int, at_ms: int) -> Waiting:
+        """Labels the predictions that are bound to the decision at ``offset``; returns those that were negative."""
+        labelled = [(moment, each) for moment, each in self._bound(row, offset) if at_ms <= each.deadline_ms]
+        corrected = [(moment, each) for moment, each in labelled if not each.label]
+        for _, prediction in labelled:
+            prediction.label = 1.0
+        return corrected
 
     def drop(self, row: UserRow, offset: int) -> None:
         """Forgets the predictions bound to a decision that was never shown: it is no zero."""
@@ -95,7 +105,7 @@ class Labels:
                 moment.predictions = [open_ for open_ in moment.predictions if open_.deadline_ms]
         row.moments = [moment for moment in row.moments if moment.predictions]
 
-    def mature(self, row: UserRow, watermark_ms: int) -> list[tuple[Moment, OpenPrediction]]:
+    def mature(self, row: UserRow, watermark_ms: int) -> Waiting:
         """Takes out the predictions whose horizon has passed; their labels are final, ``None`` where there is none."""
         final = [
             (moment, prediction)
@@ -141,9 +151,9 @@ class Labels:
         deadline_ms = 0 if name in self._shown else now_ms + self._by_name[name].horizon_s * 1000
         return OpenPrediction(name, deadline_ms, rule.unanswered, subject=subject if rule.opens_at == "view" else "")
 
-    def _bound(self, row: UserRow, offset: int) -> list[OpenPrediction]:
+    def _bound(self, row: UserRow, offset: int) -> Waiting:
         return [
-            prediction
+            (moment, prediction)
             for moment in row.moments
             if moment.offset == offset
             for prediction in moment.predictions

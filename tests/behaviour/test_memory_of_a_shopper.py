@@ -159,6 +159,7 @@ def living(life: list[Act]) -> Iterator[tuple[Shop, Memory]]:
             row = shop.row()
             row.moments = []
             shop.behaviour.table.rows[0][b"anna"] = shop.behaviour.engine.fold.encode_row(row)
+            shop.behaviour.restart()
         shop.send(act.kind, at_s - act.behind_s, **act.fields)
         memory.add(START_MS + (at_s - act.behind_s) * 1000, act)
         yield shop, memory

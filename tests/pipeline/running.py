@@ -62,7 +62,7 @@ SETTINGS = Settings(
             prior=0.05,
             members=("linear", "additive", "perceptron", "blend"),
         ),
-        Target(name="cart", label="add_to_cart", horizon_s=300, sampling_rate=0.7, prior=0.1),
+        Target(name="cart", label="add_to_cart", horizon_s=300, sampling_rate=0.7, prior=0.1, labels="correct"),
         Target(name="click", label="click", horizon_s=240, sampling_rate=0.7, prior=0.1),
         Target(name="churn", rule="churn", horizon_s=7200, sampling_rate=0.9, prior=0.3),
         Target(name="next_category", rule="next_category", horizon_s=600, sampling_rate=0.7, prior=0.3),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from streams.contract.errors import RejectedRecord
-from streams.contract.records import ExperienceBatch, decode_experiences
+from streams.contract.records import BOTH, LEARN, MEASURE, ExperienceBatch, decode_experiences
 
 Float64Array = NDArray[np.float64]
 Trigger = tuple[int, int]
@@ -29,10 +29,17 @@ class Examples(NamedTuple):
     timestamps_ms: NDArray[np.int64]
     reward_types: Sequence[str]
     rewards: Float64Array
+    uses: NDArray[np.int8]
 
     @property
     def size(self) -> int:
         return len(self.offsets)
+
+    @property
+    def final(self) -> NDArray[np.bool_]:
+        """Tells which labels are final, ``(n,)``."""
+        final: NDArray[np.bool_] = self.uses != LEARN
+        return final
 
     @property
     def last(self) -> Trigger:
@@ -44,16 +51,20 @@ class Examples(NamedTuple):
             return self
         offset, index = mark
         known = (self.offsets < offset) | ((self.offsets == offset) & (self.indices <= index))
-        start = int(known.sum())
+        return self.where(slice(int(known.sum()), None))
+
+    def where(self, rows: "slice | NDArray[Any]") -> "Examples":
+        """Takes some of the examples, in their order."""
         return self._replace(
-            offsets=self.offsets[start:],
-            indices=self.indices[start:],
-            vectors=self.vectors[start:],
-            labels=self.labels[start:],
-            probabilities=self.probabilities[start:],
-            weights=self.weights[start:],
-            timestamps_ms=self.timestamps_ms[start:],
-            rewards=self.rewards[start:],
+            offsets=self.offsets[rows],
+            indices=self.indices[rows],
+            vectors=self.vectors[rows],
+            labels=self.labels[rows],
+            probabilities=self.probabilities[rows],
+            weights=self.weights[rows],
+            timestamps_ms=self.timestamps_ms[rows],
+            rewards=self.rewards[rows],
+            uses=self.uses[rows],
         )
 
 
@@ -83,6 +94,7 @@ def read_examples(value: bytes | None) -> Examples:
         timestamps_ms=_column(batch, "timestamps_ms", np.int64, (size,)),
         reward_types=batch.reward_types,
         rewards=_column(batch, "rewards", np.float64, (size, len(batch.reward_types))),
+        uses=_column(batch, "uses", np.int8, (size,)) if batch.uses else np.full(size, BOTH, np.int8),
     )
     _refuse_poison(examples)
     return examples
@@ -106,6 +118,8 @@ def _refuse_poison(examples: Examples) -> None:
         raise RejectedRecord("malformed", "a vector, a label or a reward is not finite")
     if not (np.isfinite(examples.weights) & (examples.weights > 0.0)).all():
         raise RejectedRecord("malformed", "a weight is not a positive number")
+    if not np.isin(examples.uses, (BOTH, LEARN, MEASURE)).all():
+        raise RejectedRecord("malformed", "an example is neither to be learned nor to be measured")
     given = examples.probabilities[~np.isnan(examples.probabilities)]
     if ((given < 0.0) | (given > 1.0)).any():
         raise RejectedRecord("malformed", "a probability is not between 0 and 1")

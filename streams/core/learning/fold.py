@@ -135,9 +135,10 @@ def _learn(row: LearnerRow, learner: Learner, examples: Examples) -> None:
     row.marks[examples.partition] = fresh.last
     learner.learn_many(fresh)
     row.version += 1
-    row.examples += fresh.size
+    final = fresh.final
+    row.examples += int(final.sum())
     row.timestamp_ms = max(row.timestamp_ms, int(fresh.timestamps_ms.max()))
-    row.label_sum = float(np.cumsum([row.label_sum, *fresh.labels])[-1])
+    row.label_sum = float(np.cumsum([row.label_sum, *fresh.labels[final]])[-1])
     for type_, values in zip(fresh.reward_types, fresh.rewards.T, strict=True):
         row.reward_sums[type_] = float(np.cumsum([row.reward_sums.get(type_, 0.0), *values])[-1])
 

@@ -80,6 +80,7 @@ class TargetLearner:
         schema = feature_schema(settings.windows)
         self._n_columns = len(schema.names)
         self._family = Family(target, schema, settings.seed)
+        self._corrects = target.labels == "correct"
         self.layout = schema.fingerprint
 
     @property
@@ -92,11 +93,30 @@ class TargetLearner:
             raise RejectedRecord("malformed", "a label is neither 0 nor 1")
 
     def learn_many(self, examples: Examples) -> None:
+        if not self._corrects:
+            final = examples.where(examples.final)
+            self._measure(final)
+            served = Served(final.members, final.probabilities)
+            self._family.learn_many(final.vectors, final.labels, final.weights, served)
+            return
+        # What is learned and what is measured take turns, so that the order of the examples is all that matters.
+        turns = np.flatnonzero(np.diff(examples.final)) + 1
+        for rows in np.split(np.arange(examples.size), turns):
+            part = examples.where(rows)
+            if not part.final[0]:
+                self._family.learn_many(part.vectors, part.labels, part.weights)
+                continue
+            # A fresh challenger's patience ends at an example, wherever the batch does.
+            step = 1 if self._family.renewing else part.size
+            for start in range(0, part.size, step):
+                some = part.where(slice(start, start + step))
+                self._measure(some)
+                self._family.learn_blend(Served(some.members, some.probabilities), some.labels, some.weights)
+
+    def _measure(self, examples: Examples) -> None:
         self._family.evaluate(
             examples.members, examples.probabilities, examples.labels, examples.weights, examples.timestamps_ms
         )
-        served = Served(examples.members, examples.probabilities)
-        self._family.learn_many(examples.vectors, examples.labels, examples.weights, served)
 
     def parameters(self) -> dict[str, Arrays]:
         return self._family.parameters()

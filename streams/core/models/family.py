@@ -12,6 +12,7 @@ from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, BlendLearner
 from streams.core.models.contest import Contest
+from streams.core.models.corrected import CorrectedLearner
 from streams.core.models.drift import DriftWatch
 from streams.core.models.evaluation import Evaluation
 from streams.core.models.fresh import Fresh, restored_fresh
@@ -51,6 +52,7 @@ class Family:
         self._target = target
         self._schema = schema
         self._seed = seed
+        self._corrects = target.labels == "correct"
         self._scale = RunningScale(schema.scaled)
         self._members: dict[str, MemberLearner] = {
             member: self._new(member) for member in target.members if member != BLEND
@@ -65,6 +67,11 @@ class Family:
     def champion(self) -> str:
         """The member that serves."""
         return self._contest.champion
+
+    @property
+    def renewing(self) -> bool:
+        """Tells whether a fresh challenger has begun."""
+        return self._fresh is not None
 
     def evaluate(
         self,
@@ -92,7 +99,8 @@ class Family:
         for row in self._drift.update(probabilities[:, 0], labels, timestamps_ms):
             if self._fresh is None and row >= free_from:
                 name = fresh_name(self._to_renew(), self._drift.alarms)
-                self._fresh = Fresh(name, self._new(name), skipped=row + 1)
+                # Where labels are corrected, what is measured is not what is learned next.
+                self._fresh = Fresh(name, self._new(name), skipped=0 if self._corrects else row + 1)
 
     def _compete(
         self, members: Sequence[str], probabilities: Float64Array, labels: Float64Array, weights: Float64Array
@@ -120,7 +128,8 @@ class Family:
         return self.champion if self.champion != BLEND else self._contest.best(tuple(self._members))
 
     def _new(self, member: str) -> MemberLearner:
-        return new_member(member, self._target.name, self._schema, self._target.prior, self._seed)
+        learner = new_member(member, self._target.name, self._schema, self._target.prior, self._seed)
+        return CorrectedLearner(member, learner) if self._corrects else learner
 
     def learn_many(
         self,
@@ -147,7 +156,12 @@ class Family:
             member.learn_many(scaled, labels, weights)
         if self._fresh is not None:
             self._fresh.learn_many(scaled, labels, weights)
-        if self._blend is not None and served is not None:
+        if served is not None:
+            self.learn_blend(served, labels, weights)
+
+    def learn_blend(self, served: Served, labels: Float64Array, weights: Float64Array) -> None:
+        """Has the member that combines the others learn, by final labels."""
+        if self._blend is not None:
             self._blend.learn_many(served.members, served.probabilities, labels, weights)
 
     def parameters(self) -> dict[str, Arrays]:
