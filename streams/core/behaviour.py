@@ -442,6 +442,8 @@ class _Batch:
         self._partition.count(f"late_{what}" if why is Missed.LATE else "unjoinable")
 
     def _expose(self, row: UserRow, policy: str, impressions: int = 0, clicks: int = 0) -> None:
+        if not impressions and not clicks:
+            return
         exposure = row.exposures.setdefault(policy, [0, 0])
         count_exposure(self._partition.tallies, policy, exposure, impressions, clicks)
 

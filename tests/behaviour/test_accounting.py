@@ -110,7 +110,7 @@ def expected_rate(users: list[tuple[int, int]]) -> dict[str, Any]:
     """The ratio of means over users with the delta method's interval, from the residuals of each user."""
     impressions, clicks = sum(n for n, _ in users), sum(c for _, c in users)
     rate = clicks / impressions
-    variance = sum((c - rate * n) ** 2 for n, c in users) / (len(users) - 1) / len(users)
+    variance = sum((c - rate * n) ** 2 for n, c in users) / max(len(users) - 1, 1) / len(users)
     half = 1.96 * sqrt(variance) / (impressions / len(users))
     expected = {"users": len(users), "impressions": impressions, "clicks": clicks, "ctr": rate}
     return expected | {"ctr_ci95": pytest.approx([max(rate - half, 0.0), rate + half], rel=1e-4)}
