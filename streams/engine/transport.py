@@ -156,12 +156,12 @@ class BatchConsumer(driver.Consumer):
         seeks = self._seeks
         fetched: Any = await super()._getmany(active_partitions, self._holding.wait_s(timeout, monotonic()))
         if not self.flow_active:
-            return fetched  # Faust drops them, and seeks back.
+            return _each_one_message(fetched)  # Faust drops them, and seeks back.
         if fetched and self._seeks != seeks:
             await self._seek_back()  # They may be of before the seek.
             return {}
         ready = self._holding.pass_on(fetched, monotonic())
-        return {tp: [batch] for tp, batch in ready.items()}
+        return _each_one_message(ready)
 
     async def perform_seek(self) -> None:
         """Seeks to the committed offsets; the caller resumes the flow.
@@ -228,6 +228,11 @@ class BatchConsumer(driver.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+
+def _each_one_message(batches: Mapping[TP, Batch]) -> dict[TP, list[Batch]]:
+    """What Faust iterates over."""
+    return {tp: [batch] for tp, batch in batches.items()}
 
 
 class BatchTransport(driver.Transport):

@@ -1,10 +1,12 @@
 """How batches are handed over and what is committed of them."""
 
+import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +120,16 @@ def test_markers_between_two_fetches_are_no_jump_and_what_the_broker_dropped_is_
     first, marker, later = Batch(["a"], 3, 4), Batch([], 4, 6), Batch(["b"], 9, 10)
     joined = first.then(marker).then(later)
     assert (joined.records, joined.begin, joined.end, joined.jumped) == (["a", "b"], 3, 10, 3)
+
+
+def test_what_is_fetched_while_the_flow_stops_is_messages_too(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust iterates over them, to drop them."""
+    batch = Batch(["a"], 0, 1)
+
+    async def getmany(self: Any, active: Any, timeout: float) -> Any:
+        return {TP(DIRECT, 0): batch}
+
+    monkeypatch.setattr(driver.Consumer, "_getmany", getmany)
+    consumer._holding, consumer._seeks = Holding({}, 10), 0
+    for consumer.flow_active in (False, True):
+        assert asyncio.run(consumer._getmany(None, 1.0)) == {TP(DIRECT, 0): [batch]}
