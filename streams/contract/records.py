@@ -21,7 +21,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     contribution: float
 
 
-class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Prediction(msgspec.Struct, frozen=True, gc=False):
     """One value of ``predictions``: what the shopper is expected to do next, as of one event or a session's end.
 
     Attributes:
@@ -29,7 +29,6 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         probabilities: Target to the champion's probability that it happens within the target's horizon.
         reasons: Target to the features that moved its score most, strongest first.
         models: Target to the version of the weights that were used; 0 is the declared prior.
-        expectations: Target to the amount that is expected within the target's horizon; absent where there is none.
     """
 
     event_ref: str
@@ -38,7 +37,6 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     probabilities: dict[str, float]
     reasons: dict[str, list[Reason]]
     models: dict[str, int]
-    expectations: dict[str, float] = {}
 
 
 class RecommendedItem(msgspec.Struct, frozen=True, gc=False):

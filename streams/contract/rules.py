@@ -10,9 +10,8 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.contract.events import Event
 
-RuleName = Literal["event", "churn", "next_category", "spend", "rating"]
+RuleName = Literal["event", "churn", "next_category", "rating"]
 Moments = Literal["event", "view", "session_end"]
-Outcome = Literal["probability", "amount"]
 
 
 class Declared(Protocol):
@@ -30,7 +29,6 @@ class Rule(NamedTuple):
     Attributes:
         opens_at: The moments that it is predicted at: every event that a shopper makes of their own accord, views of an
             item with a category, or the ends of sessions.
-        outcome: What is predicted: the probability that the label is 1, or the label itself, an amount.
         unanswered: The label where nothing answered; ``None`` where there is none, and no example either.
         answer: ``(target, label so far, subject, event)`` to the label: called for each later event of the shopper
             within the horizon, in the order of their arrival.
@@ -39,7 +37,6 @@ class Rule(NamedTuple):
     """
 
     opens_at: Moments
-    outcome: Outcome
     unanswered: float | None
     answer: Callable[[Declared, float | None, str, Event], float | None]
     reads: frozenset[str] = frozenset()
@@ -61,13 +58,6 @@ def _stayed(target: Declared, label: float | None, subject: str, event: Event) -
     return float(event.category == subject)
 
 
-def _spent(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
-    """One purchase without a price leaves the sum unknown for good."""
-    if label is None or event.kind != "purchase":
-        return label
-    return None if event.price is None else label + event.price * (event.quantity or 1)
-
-
 def _rated(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
     """The first rating decides."""
     if label is not None or event.kind != "rating" or event.rating is None:
@@ -77,10 +67,9 @@ def _rated(target: Declared, label: float | None, subject: str, event: Event) ->
 
 RULES: Final[Mapping[RuleName, Rule]] = MappingProxyType(
     {
-        "event": Rule("event", "probability", 0.0, _happened, frozenset({"label"}), corrects=True),
-        "churn": Rule("session_end", "probability", 1.0, _came_back),
-        "next_category": Rule("view", "probability", None, _stayed),
-        "spend": Rule("event", "amount", 0.0, _spent),
-        "rating": Rule("event", "probability", None, _rated, frozenset({"at_least"})),
+        "event": Rule("event", 0.0, _happened, frozenset({"label"}), corrects=True),
+        "churn": Rule("session_end", 1.0, _came_back),
+        "next_category": Rule("view", None, _stayed),
+        "rating": Rule("event", None, _rated, frozenset({"at_least"})),
     }
 )

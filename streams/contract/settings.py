@@ -135,7 +135,7 @@ class Target(Section, frozen=True):
         label: The kind of event that makes the label 1 within the horizon; of rule ``event`` only, which needs it.
         horizon_s: After the prediction; for ``click`` after the impression.
         sampling_rate: Share of the eligible moments at which a prediction is kept to be labelled, by hash of the event.
-        prior: What is served before anything has been learned: a probability, or an amount.
+        prior: Probability that is served before anything has been learned.
         at_least: From which rating on feedback is good; of rule ``rating`` only.
         labels: ``wait`` for the horizon, then learn; or learn a negative at once and ``correct`` it when its label
             comes, which counts up to the horizon; of rule ``event`` only. Both are measured by final labels alone.
@@ -144,7 +144,7 @@ class Target(Section, frozen=True):
     name: str
     horizon_s: Positive
     sampling_rate: Annotated[float, Meta(gt=0.0, le=1.0)]
-    prior: Annotated[float, Meta(gt=0.0)]
+    prior: Annotated[float, Meta(gt=0.0, lt=1.0)]
     rule: RuleName = "event"
     label: Kind | None = None
     members: tuple[Member, ...] = ("linear",)
@@ -450,8 +450,6 @@ def _refuse_misfit_target(target: Target, path: str) -> None:
         raise ConfigurationError(
             f"{path}.labels is correct: rule {target.rule} has no label to correct before its horizon"
         )
-    if rule.outcome == "probability" and target.prior >= 1.0:
-        raise ConfigurationError(f"{path}.prior is {target.prior:g}; a probability is below 1")
 
 
 def _refuse_misfit_policies(decisions: Decisions) -> None:

@@ -167,7 +167,7 @@ class _Batch:
         self._changed: dict[bytes, UserRow] = {}
         self._undecided: set[bytes] = set()
         self._feedback = Feedback(fold.settings.decisions, state.number)
-        self._predictor = Predictor(fold.settings.targets, fold.scorers)
+        self._predictor = Predictor(fold.scorers)
         self._decider = Decider(fold.settings, state.number, fold.catalogue, fold.models, fold.policies)
         self._predictions: list[PendingPrediction] = []
         self._decisions: list[PendingDecision] = []

@@ -7,8 +7,6 @@ import numpy as np
 
 from streams.contract.outputs import Output
 from streams.contract.records import JSON, Prediction
-from streams.contract.rules import RULES
-from streams.contract.settings import Target
 from streams.contract.topics import PREDICTIONS
 from streams.core.models.scoring import Scorers
 from streams.core.row import Moment, OpenPrediction
@@ -38,8 +36,7 @@ class PendingPrediction:
 class Predictor:
     """Makes the predictions of batches of one source partition."""
 
-    def __init__(self, targets: Sequence[Target], scorers: Scorers) -> None:
-        self._amounts = frozenset(target.name for target in targets if RULES[target.rule].outcome == "amount")
+    def __init__(self, scorers: Scorers) -> None:
         self._scorers = scorers
 
     def predict(self, pending: Sequence[PendingPrediction]) -> list[Output]:
@@ -62,8 +59,6 @@ class Predictor:
         reasons = {target: scorers.reasons(target, vectors) for target in targets}
         members = {target: scorers.members(target) for target in targets}
         versions = {target: scorers.version(target) for target in targets}
-        likely = [target for target in targets if target not in self._amounts]
-        expected = [target for target in targets if target in self._amounts]
         for place, each in enumerate(pending):
             if each.moment is not None:
                 each.moment.vector = vectors[place].tobytes()
@@ -74,9 +69,8 @@ class Predictor:
                 each.event_ref,
                 each.user_id,
                 each.timestamp_ms,
-                {target: scores[target][place][0] for target in likely},
+                {target: scores[target][place][0] for target in targets},
                 {target: reasons[target][place] for target in targets},
                 versions,
-                {target: scores[target][place][0] for target in expected},
             )
             yield Output(PREDICTIONS, each.user_id.encode(), JSON.encode(value))

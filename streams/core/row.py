@@ -23,7 +23,7 @@ class OpenPrediction(msgspec.Struct, array_like=True):
     Attributes:
         deadline_ms: Its horizon's end; 0 while it waits for the impression that starts it.
         label: As of now; ``None`` where there is none.
-        probabilities: Of the family's members, champion first, as served; of a target that is an amount, amounts.
+        probabilities: Of the family's members, champion first, as served.
         subject: What an answer is compared with: the category that was looked at.
     """
 

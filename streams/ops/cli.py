@@ -29,6 +29,7 @@ from streams.ops.commands.dead_letters import dead_letters
 from streams.ops.commands.decisions import decisions
 from streams.ops.commands.evaluate import evaluate
 from streams.ops.commands.experiment import experiment
+from streams.ops.commands.explain import explain
 from streams.ops.commands.health import health
 from streams.ops.commands.kafka import kafka
 
@@ -90,6 +91,7 @@ headrace.add_command(dead_letters)
 headrace.add_command(decisions)
 headrace.add_command(evaluate)
 headrace.add_command(experiment)
+headrace.add_command(explain)
 headrace.add_command(health)
 
 

@@ -56,6 +56,22 @@ def scan_tables(data_dir: Path, table: str) -> Iterator[tuple[int, bytes, bytes]
     return _rows(find_tables(data_dir, table))
 
 
+def read_row(data_dir: Path, table: str, partition: int, key: bytes) -> bytes | None:
+    """Reads one encoded row, ``None`` where there is none.
+
+    Raises:
+        UnreadableSource: See :func:`scan_tables`; or the partition is in another data directory.
+    """
+    tables = find_tables(data_dir, table)
+    if partition not in tables:
+        raise UnreadableSource(f"{data_dir} has no partition {partition} of {table}: another worker has it")
+    database = _open(tables[partition])
+    try:
+        return cast("bytes | None", database.get(key))
+    finally:
+        database.close()
+
+
 def _rows(tables: Mapping[int, Path]) -> Iterator[tuple[int, bytes, bytes]]:
     for partition, path in sorted(tables.items()):
         database = _open(path)

@@ -189,3 +189,34 @@ def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member,
         return msgspec.convert(given.split(","), tuple[Member, ...]) if given else default
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"--members: there are {', '.join(get_args(Member))}") from error
+
+
+@evaluate.command(
+    example="headrace evaluate pipeline UserBehavior.csv --format taobao --report served.json --page docs/taobao.md"
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--format", "name", required=True, help="Of the file: taobao.")
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.md", help="Gets a table.")
+@report_option
+@click.pass_context
+def pipeline(context: click.Context, file: Path, name: str, page: Path | None, report: Path | None) -> None:
+    """Measures what the pipeline serves on a recorded clickstream.
+
+    Behaviour and Learning fold the events of FILE in memory; every probability is measured that was served before its
+    label was there, against the base rate and a rule of last activity. Without targets of its own the settings' are
+    measured, and churn at a day.
+    """
+    from producers.replay.formats import FORMATS
+    from streams.ops.evaluate.served import measure_served, read_targets, write_table
+    from streams.ops.progress import progress
+
+    if name not in FORMATS:
+        raise ConfigurationError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
+    events = sorted(FORMATS[name](file), key=lambda event: event.timestamp_ms)
+    if not events:
+        raise ConfigurationError(f"{file}: there are no events")
+    with progress(f"folding {file.name}", "events", len(events)) as advance:
+        measured = measure_served(events, read_targets(settings_of(context)), advance)
+    if page is not None:
+        write_table(page, measured, f"What the pipeline serves on {file.name}")
+    write_report(measured, report)

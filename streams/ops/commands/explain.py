@@ -1,0 +1,46 @@
+"""``headrace explain``: why a shopper is expected to do what they are expected to do."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streams.ops.commands.base import Command, settings_of
+
+
+@click.command(cls=Command, example="headrace explain user-17 --data .headrace | jq .targets.purchase.reasons")
+@click.argument("user_id")
+@click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Instead of engine.data_dir.")
+@click.pass_context
+def explain(context: click.Context, user_id: str, data: Path | None) -> None:
+    """Prints a shopper's present probabilities and their strongest reasons.
+
+    As of the shopper's last event, by the models as they are now; needs no broker and no worker. It is a table on a
+    terminal, and JSON when piped. A reason is a feature and how much it moved the log-odds.
+    """
+    from streams.ops.explaining import explain_shopper
+
+    settings = settings_of(context)
+    explained = explain_shopper(settings, data or Path(settings.engine.data_dir), user_id)
+    if sys.stdout.isatty():
+        _show(explained)
+    else:
+        click.echo(json.dumps(explained))
+
+
+def _show(explained: dict[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        "target", "probability", "reasons, in log-odds", "by", box=SIMPLE_HEAD, title=escape(explained["user_id"])
+    )
+    for name, target in explained["targets"].items():
+        reasons = ", ".join(f"{reason['feature']} {reason['contribution']:+.2f}" for reason in target["reasons"])
+        by = f"{target['champion']}, version {target['version']}" if target["version"] else "prior"
+        table.add_row(escape(name), f"{target['probability']:.3f}", reasons or "none", by)
+    Console().print(table)
