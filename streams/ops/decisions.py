@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.contract.arrays import unpack_arrays
 from streams.contract.connection import client_configuration
 from streams.contract.errors import ConfigurationError, RefusedStart, RejectedRecord, UnreachableBroker
 from streams.contract.events import Event, decode_event
 from streams.contract.records import LoggedDecision, decode_logged_decision, decode_parameters
-from streams.contract.settings import Settings
-from streams.contract.topics import BANDIT, CLICKSTREAM, DECISIONS, MODELS
+from streams.contract.settings import Decisions, Settings
+from streams.contract.topics import CLICKSTREAM, DECISIONS, MODELS
+from streams.core.policies.models import PolicyModels
 from streams.ops.clients import QUIET, partition_counts
 from streams.ops.evaluate.decision_log import FrozenModel, RewardedDecision
 from streams.ops.progress import progress
@@ -40,7 +40,7 @@ class Dumped(msgspec.Struct):
 
 
 def dump_decisions(settings: Settings, file: Path) -> Dumped:
-    """Writes the latest model of the bandit and every decision that was shown.
+    """Writes the latest models of the policies and every decision that was shown.
 
     Raises:
         UnreachableBroker: No broker answers.
@@ -65,7 +65,7 @@ def dump_decisions(settings: Settings, file: Path) -> Dumped:
             if topic not in counts:
                 raise RefusedStart(f"there is no topic {topic}: run `headrace topics create`")
         with file.open("wb") as lines, progress("reading decisions", "decisions") as advance:
-            for model in _models(_values(consumer, MODELS, 0)):
+            for model in _models(_values(consumer, MODELS, 0), settings.decisions):
                 lines.write(msgspec.json.encode(model) + b"\n")
             # A user's decisions and feedback are in partitions of one number.
             for partition in range(counts[DECISIONS]):
@@ -128,20 +128,20 @@ def _rewarded(decision: LoggedDecision, answers: Iterable[Event]) -> RewardedDec
     )
 
 
-def _models(values: Iterable[bytes]) -> list[FrozenModel]:
-    """The bandit's latest weights, none where it has not learned."""
-    latest: dict[str, FrozenModel] = {}
+def _models(values: Iterable[bytes], decisions: Decisions) -> Iterator[FrozenModel]:
+    """The latest of each learner of the policies that has learned, on the features in use."""
+    models = PolicyModels(decisions)
     for value in values:
-        parameters = decode_parameters(value)
-        arrays: dict[str, Any] = unpack_arrays(parameters.arrays)
-        if parameters.learner == BANDIT and "theta" in arrays:
-            latest[BANDIT] = FrozenModel(
-                model=BANDIT,
-                theta=arrays["theta"].tolist(),
-                examples=parameters.examples,
-                version=parameters.version,
+        models.apply(decode_parameters(value))
+    for learner, model in models.rewards.items():
+        if models.versions[learner]:
+            yield FrozenModel(
+                model=learner,
+                theta=model.theta.tolist(),
+                examples=model.examples,
+                version=models.versions[learner],
+                factor=model.factor.tolist(),
             )
-    return list(latest.values())
 
 
 def _events(values: Iterable[bytes]) -> Iterator[Event]:

@@ -7,14 +7,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.contract.settings import Settings
+from streams.contract.policies import EpsilonGreedy, Greedy, SquareCB, Thompson
+from streams.contract.settings import Decisions, Settings
+from streams.core.policies.kinds import new_policy
+from streams.core.policies.models import RewardModel
 from streams.core.policies.slates import draw_slates
-from streams.core.policies.squarecb import inverse_gap_weighting
 from streams.ops.cli import run
 from streams.ops.evaluate.policy import Options, evaluate_policy
 
 BTS = Path(__file__).parents[1] / "offpolicy" / "bts_all.csv"
 THETA = np.array([0.3, -0.2, 0.0])
+FACTOR = np.eye(3) / 20.0
+SETTINGS = Settings(
+    decisions=Decisions(
+        policies={
+            "bandit": SquareCB(floor=0.1),
+            "thompson": Thompson(scale=1.0),
+            "greedy": Greedy(floor=0.0),
+            "epsilon": EpsilonGreedy(epsilon=0.5),
+        }
+    )
+)
 
 
 def decisions(n: int = 4_000, n_items: int = 8, policy: str = "control") -> list[dict[str, Any]]:
@@ -43,7 +56,7 @@ def decisions(n: int = 4_000, n_items: int = 8, policy: str = "control") -> list
     ]
 
 
-MODEL = {"model": "bandit", "theta": THETA.tolist(), "examples": 400.0}
+MODEL = {"model": "bandit", "theta": THETA.tolist(), "examples": 400.0, "factor": FACTOR.tolist()}
 
 
 def written(folder: Path, *lines: dict[str, Any]) -> Path:
@@ -59,7 +72,7 @@ def value(report: dict[str, Any], name: str) -> float:
 
 
 def test_the_control_earns_what_it_logged(tmp_path: Path) -> None:
-    report = evaluate_policy(Settings(), written(tmp_path, *decisions()), Options("control", resamples=100))
+    report = evaluate_policy(SETTINGS, written(tmp_path, *decisions()), Options("control", resamples=100))
     assert report["logged_by"] == {"control": 4_000}
     for name in ("reward_interaction", "full_slate"):
         assert value(report, name) == pytest.approx(report["logged_value"])
@@ -68,18 +81,17 @@ def test_the_control_earns_what_it_logged(tmp_path: Path) -> None:
     assert report["estimates"]["first_slot_replay"] == {"refused": "the policy randomises"}
 
 
-def test_the_bandit_is_valued_by_what_it_would_have_shown(tmp_path: Path) -> None:
-    """Against fresh decisions that the bandit itself drew, with the same clicks."""
+@pytest.mark.parametrize("name", ["bandit", "thompson", "epsilon"])
+def test_a_policy_is_valued_by_what_it_would_have_shown(tmp_path: Path, name: str) -> None:
+    """Against fresh decisions that the policy itself drew, with the same clicks."""
     file = written(tmp_path, MODEL, *decisions())
-    report = evaluate_policy(Settings(), file, Options("bandit", resamples=200))
+    report = evaluate_policy(SETTINGS, file, Options(name, resamples=200))
     random = np.random.default_rng(9)
-    features = random.random((40_000, 8, 3))
-    scores = features @ THETA
-    there = np.ones(scores.shape, bool)
-    slates, _ = draw_slates(
-        there, there, lambda eligible: inverse_gap_weighting(scores, eligible, 20.0 * 20.0), random.random((40_000, 3))
-    )
-    shown = 0.6 * np.take_along_axis(features[:, :, 0], slates, axis=1) * np.array([1.0, 0.7, 0.5])
+    features = random.random((20_000, 8, 3))
+    policy = new_policy(SETTINGS.decisions.policies[name])
+    estimates = RewardModel(THETA, FACTOR, 400.0).estimate(features, deviations=True)
+    slates, _ = policy.choose(estimates, np.full(20_000, 8), random.random((20_000, 3)))
+    shown = 0.6 * np.take_along_axis(features[:, :, 0], slates, axis=1)
     first = report["estimates"]["first_slot_doubly_robust"]
     assert first["ci95"][0] <= shown[:, 0].mean() <= first["ci95"][1]
     assert first["ci95"][0] > report["logged_first_slot"]
@@ -87,7 +99,7 @@ def test_the_bandit_is_valued_by_what_it_would_have_shown(tmp_path: Path) -> Non
 
 def test_a_policy_that_does_not_randomise_is_replayed_on_a_uniform_log(tmp_path: Path) -> None:
     file = written(tmp_path, MODEL, *decisions())
-    report = evaluate_policy(Settings(), file, Options("greedy", resamples=100))
+    report = evaluate_policy(SETTINGS, file, Options("greedy", resamples=100))
     assert value(report, "first_slot_replay") == pytest.approx(value(report, "first_slot_snips"))
     assert value(report, "first_slot_replay") > report["logged_first_slot"]
 
@@ -96,18 +108,17 @@ def test_repeats_the_q_agents_and_empty_decisions_are_left_out(tmp_path: Path) -
     made = decisions(400)
     nothing = {**made[0], "decision_id": "empty", "slate": [], "propensities": [], "rewards": []}
     by_kind = [{**line, "decision_id": f"q{n}", "policy": "q", "kind_probability": 0.5} for n, line in enumerate(made)]
-    file = written(tmp_path, *made, *made[:50], nothing, *by_kind[:7])
-    report = evaluate_policy(Settings(), file, Options("control", resamples=100, least_effective=1.0))
+    elsewhere = [{**line, "decision_id": f"p{n}", "policy": "popular"} for n, line in enumerate(made)]
+    file = written(tmp_path, *made, *made[:50], nothing, *by_kind[:7], *elsewhere[:3])
+    report = evaluate_policy(SETTINGS, file, Options("control", resamples=100, least_effective=1.0))
     assert report["decisions"] == 400
-    assert report["left_out"] == {"by_kind": 7, "empty": 1}
+    assert report["left_out"] == {"by_kind": 7, "elsewhere": 3, "empty": 1}
 
 
 def test_a_cap_says_what_it_costs(tmp_path: Path) -> None:
     file = written(tmp_path, MODEL, *decisions())
-    free = evaluate_policy(Settings(), file, Options("epsilon-greedy", epsilon=0.5, resamples=100, least_effective=1.0))
-    capped = evaluate_policy(
-        Settings(), file, Options("epsilon-greedy", epsilon=0.5, resamples=100, least_effective=1.0, cap=3.0)
-    )
+    free = evaluate_policy(SETTINGS, file, Options("epsilon", resamples=100, least_effective=1.0))
+    capped = evaluate_policy(SETTINGS, file, Options("epsilon", resamples=100, least_effective=1.0, cap=3.0))
     lost = value(capped, "reward_interaction") - value(free, "reward_interaction")
     assert lost == pytest.approx(capped["cap"]["bias_reward_interaction"])
     assert lost < 0.0
@@ -126,6 +137,10 @@ def test_what_the_log_cannot_tell_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "takes a CSV" in complaint(capsys, "--log", few, "--policy", "table", "--table", str(BTS))
     wide = str(written(tmp_path, {**MODEL, "theta": [1.0]}, *decisions(60)))
     assert "has 1 weights, and 3 features were logged" in complaint(capsys, "--log", wide, "--policy", "bandit")
+    unsure = str(written(tmp_path, {**MODEL, "factor": []}, *decisions(60)))
+    assert "needs the factor" in complaint(capsys, "--log", unsure, "--policy", "thompson")
+    assert "only those of the chosen kind" in complaint(capsys, "--log", unsure, "--policy", "q")
+    assert "a shortlist of its own" in complaint(capsys, "--log", unsure, "--policy", "popular")
     unknown = str(written(tmp_path, *decisions(60)))
     assert "does not say what greedy knew" in complaint(capsys, "--log", unknown, "--policy", "greedy")
     by_kind = [{**line, "policy": "q"} for line in decisions(60)]
@@ -168,9 +183,9 @@ def bandit_csv(n: int = 6_000) -> str:
 def test_a_csv_is_evaluated_for_policies_that_learn_on_its_first_half(tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
     file.write_text(bandit_csv())
-    uniform = evaluate_policy(Settings(), file, Options("uniform", resamples=100))
+    uniform = evaluate_policy(SETTINGS, file, Options("uniform", resamples=100))
     assert value(uniform, "ips") == pytest.approx(0.4, abs=0.05)
-    greedy = evaluate_policy(Settings(), file, Options("greedy", resamples=100))
+    greedy = evaluate_policy(SETTINGS, file, Options("greedy", resamples=100))
     assert greedy["rows"] == 3_000
     for name in ("ips", "snips", "doubly_robust", "direct_method"):
         assert value(greedy, name) == pytest.approx(0.8, abs=0.09)
@@ -214,7 +229,7 @@ def test_thompson_sampling_from_the_random_log_is_worth_what_obp_says(data_dir: 
     """The table is what obp 0.4.1 makes of `BernoulliTS(80, 3, is_zozotown_prior=True, campaign="all",
     random_state=12345).compute_batch_action_dist(n_sim=100000)`; its documentation gives 0.004553."""
     log = data_dir / "obd_small" / "obd" / "random" / "all"
-    report = evaluate_policy(Settings(), log, Options("table", BTS, resamples=100))
+    report = evaluate_policy(SETTINGS, log, Options("table", BTS, resamples=100))
     assert value(report, "ips") == pytest.approx(0.00455288, abs=1e-9)
     assert value(report, "snips") == pytest.approx(0.0047758330812309535, abs=1e-9)
     assert report["actions"] == 80

@@ -15,6 +15,7 @@ from streams.contract.partitioning import partition_of
 from streams.contract.records import MSGPACK, LoggedDecision, Parameters
 from streams.contract.settings import Settings
 from streams.contract.topics import BANDIT, CLICKSTREAM, DECISIONS, MODELS
+from streams.core.policies.features import FINGERPRINT, N_FEATURES
 from streams.ops.broker import EmbeddedBroker
 from streams.ops.cli import run
 from streams.ops.decisions import Dumped, join
@@ -24,7 +25,7 @@ WINDOW_MS = 300_000
 
 def decision(number: int, **changed: Any) -> LoggedDecision:
     shortlist = [f"item-{item}" for item in range(4)]
-    features = np.arange(8.0).reshape(4, 2) / 10.0 + number % 3
+    features = np.arange(4.0 * N_FEATURES).reshape(4, N_FEATURES) / 100.0 + number % 3
     known: dict[str, Any] = {
         "decision_id": f"d{number}",
         "event_ref": f"clickstream-0-{number}",
@@ -85,11 +86,10 @@ def servers() -> Iterator[str]:
 
 def publish(servers: str, n: int) -> None:
     producer = Producer({"bootstrap.servers": servers})
-    theta = np.array([0.5, -0.25])
+    theta, factor = np.linspace(-0.5, 0.5, N_FEATURES), np.eye(N_FEATURES)
     for version in (1, 2):
-        parameters = Parameters(
-            BANDIT, "ridge", True, version, 7, 100 * version, pack_arrays({"theta": theta * version})
-        )
+        arrays = {"theta": theta * version, "factor": factor / version, "examples": np.array([100.0 * version])}
+        parameters = Parameters(BANDIT, "ridge", True, version, FINGERPRINT, 100 * version, pack_arrays(arrays))
         producer.produce(MODELS, MSGPACK.encode(parameters), b"bandit/ridge", 0)
     for number in range(n):
         made = decision(number)
@@ -112,9 +112,12 @@ def test_what_is_dumped_is_what_evaluate_policy_reads(
     assert run(["--bootstrap-servers", servers, "decisions", "dump", str(file)]) == 0
     assert json.loads(capsys.readouterr().out) == {"decisions": 800, "unseen": 0, "shadows": 0}
     first, *lines = file.read_text().splitlines()
-    assert json.loads(first) == {"model": "bandit", "theta": [1.0, -0.5], "examples": 200.0, "version": 2}
+    model = json.loads(first)
+    assert (model["model"], model["version"], model["examples"]) == ("bandit", 2, 200.0)
+    assert model["theta"] == np.linspace(-1.0, 1.0, N_FEATURES).tolist()
+    assert model["factor"] == (np.eye(N_FEATURES) / 2).tolist()
     assert len(lines) == 800
-    for policy in ("control", "greedy"):
+    for policy in ("control", "thompson"):
         arguments = ["--log", str(file), "--policy", policy, "--least-effective", "20", "--report", str(report)]
         assert run(["evaluate", "policy", *arguments]) == 0
         found = json.loads(report.read_text())

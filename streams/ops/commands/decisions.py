@@ -20,8 +20,8 @@ def decisions() -> None:
 def dump(context: click.Context, file: Path) -> None:
     """Writes decisions with the clicks on them.
 
-    All that the topics still hold of what was shown, a line of JSON each, after the bandit's latest weights. The format
-    is that of `headrace evaluate policy --log`.
+    All that the topics still hold of what was shown, a line of JSON each, after the policies' latest weights: what
+    `headrace evaluate policy --log` reads.
     """
     from streams.ops.decisions import dump_decisions
 

@@ -145,9 +145,8 @@ def drift(member: str, before: int, after: int, seeds: int, report: Path | None)
 @click.option(
     "--log", type=click.Path(path_type=Path), required=True, help="A .jsonl, a CSV, or a folder of Open Bandit."
 )
-@click.option("--policy", required=True, metavar="NAME", help="uniform, greedy, epsilon-greedy, bandit or table.")
+@click.option("--policy", required=True, metavar="NAME", help="A configured one, uniform or table.")
 @click.option("--table", type=click.Path(path_type=Path), metavar="FILE", help="Of --policy table.")
-@click.option("--epsilon", type=click.FloatRange(0.0, 1.0), default=0.1, show_default=True, help="Of epsilon-greedy.")
 @click.option("--cap", type=click.FloatRange(min=1.0), help="No importance weight is above it; its bias is reported.")
 @click.option("--least-effective", type=click.FloatRange(min=1.0), default=500.0, show_default=True, metavar="N")
 @click.option("--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
@@ -159,7 +158,6 @@ def policy(
     log: Path,
     policy: str,
     table: Path | None,
-    epsilon: float,
     cap: float | None,
     least_effective: float,
     resamples: int,
@@ -176,7 +174,7 @@ def policy(
 
     from streams.ops.evaluate.policy import Options, evaluate_policy
 
-    options = Options(policy, table, epsilon, inf if cap is None else cap, least_effective, resamples, seed)
+    options = Options(policy, table, inf if cap is None else cap, least_effective, resamples, seed)
     write_report(evaluate_policy(settings_of(context), log, options), report)
 
 

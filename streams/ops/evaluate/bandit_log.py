@@ -36,6 +36,17 @@ class ChoiceLog(NamedTuple):
     contexts: Float64Array
     users: Int64Array
 
+    def part(self, rows: slice) -> "ChoiceLog":
+        """Returns some of the rows; the actions keep their numbers."""
+        return self._replace(
+            actions=self.actions[rows],
+            propensities=self.propensities[rows],
+            rewards=self.rewards[rows],
+            positions=None if self.positions is None else self.positions[rows],
+            contexts=self.contexts[rows],
+            users=self.users[rows],
+        )
+
 
 def read_choices(path: Path) -> ChoiceLog:
     """Reads a CSV, or the CSV of a campaign's folder of the Open Bandit data (``random/all``).

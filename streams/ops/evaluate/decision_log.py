@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from streams.contract.errors import UnreadableSource
+from streams.contract.topics import POPULAR, Q_AGENT
 from streams.core.offpolicy.sums import Float64Array, Int64Array
 from streams.core.policies.slates import BoolArray
 
@@ -41,6 +42,7 @@ class FrozenModel(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         model: Name of the learner.
         theta: Weights, one a feature.
+        factor: Inverse of the lower factor of its precision, a row a feature; only some policies need it.
         examples: How many examples they were learned from.
     """
 
@@ -48,6 +50,7 @@ class FrozenModel(msgspec.Struct, frozen=True, kw_only=True):
     theta: list[float]
     examples: float
     version: int = 0
+    factor: list[list[float]] = msgspec.field(default_factory=list)
 
 
 class DecisionLog(msgspec.Struct, frozen=True):
@@ -61,6 +64,7 @@ class DecisionLog(msgspec.Struct, frozen=True):
         rewards: 0 beyond a slate's end, same shape.
         users: Dense numbers, ``(n_decisions,)``.
         by_kind: Decisions of the Q agent that were left out: the propensities of its slots are given the kind.
+        elsewhere: Decisions of the second control that were left out: its shortlist is not that of the others.
         empty: Decisions that showed nothing and were left out.
     """
 
@@ -73,10 +77,10 @@ class DecisionLog(msgspec.Struct, frozen=True):
     models: dict[str, FrozenModel]
     policies: dict[str, int]
     by_kind: int
+    elsewhere: int
     empty: int
 
 
-_Q_AGENT: Final = "q"
 _decode_decision: Final = msgspec.json.Decoder(RewardedDecision).decode
 _decode_model: Final = msgspec.json.Decoder(FrozenModel).decode
 
@@ -90,7 +94,7 @@ def read_decisions(path: Path) -> DecisionLog:
     models: dict[str, FrozenModel] = {}
     decisions: list[RewardedDecision] = []
     seen: set[str] = set()
-    by_kind = empty = 0
+    by_kind = elsewhere = empty = 0
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -109,8 +113,10 @@ def read_decisions(path: Path) -> DecisionLog:
                     continue
                 seen.add(decision.decision_id)
                 _refuse_misfit(path, number, decision, decisions[0] if decisions else decision)
-                if decision.policy == _Q_AGENT or decision.kind_probability != 1.0:
+                if decision.policy == Q_AGENT or decision.kind_probability != 1.0:
                     by_kind += 1
+                elif decision.policy == POPULAR:
+                    elsewhere += 1
                 elif not decision.slate:
                     empty += 1
                 else:
@@ -120,9 +126,9 @@ def read_decisions(path: Path) -> DecisionLog:
     if not decisions:
         raise UnreadableSource(
             f"{path} has no decision to evaluate on: {by_kind} are the Q agent's, whose slots' propensities are given"
-            f" the kind that it chose, and {empty} showed nothing"
+            f" the kind that it chose, {elsewhere} are from another shortlist, and {empty} showed nothing"
         )
-    return _as_arrays(decisions, models, by_kind, empty)
+    return _as_arrays(decisions, models, (by_kind, elsewhere, empty))
 
 
 def _refuse_misfit(path: Path, number: int, decision: RewardedDecision, first: RewardedDecision) -> None:
@@ -141,7 +147,7 @@ def _refuse_misfit(path: Path, number: int, decision: RewardedDecision, first: R
 
 
 def _as_arrays(
-    decisions: list[RewardedDecision], models: dict[str, FrozenModel], by_kind: int, empty: int
+    decisions: list[RewardedDecision], models: dict[str, FrozenModel], left_out: tuple[int, int, int]
 ) -> DecisionLog:
     n, n_items = len(decisions), max(len(decision.shortlist) for decision in decisions)
     n_slots = max(len(decision.slate) for decision in decisions)
@@ -161,4 +167,4 @@ def _as_arrays(
         rewards[row, :length] = decision.rewards
         numbers[row] = users.setdefault(decision.user_id, len(users))
         policies[decision.policy] = policies.get(decision.policy, 0) + 1
-    return DecisionLog(features, there, slates, propensities, rewards, numbers, models, policies, by_kind, empty)
+    return DecisionLog(features, there, slates, propensities, rewards, numbers, models, policies, *left_out)
