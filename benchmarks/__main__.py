@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import delays, engine, learning, lift, offpolicy, pipeline, users
+from benchmarks import delays, engine, learning, lift, offpolicy, pipeline, transactions, users
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "engine": engine.measure_throughput,
@@ -21,11 +21,12 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "lift": lift.measure_lift,
     "offpolicy": offpolicy.measure_offpolicy,
     "users": users.measure_users,
+    "transactions": transactions.measure_transactions,
     "delays": delays.measure_delays,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
-LONG: Final = frozenset({"delays", "lift", "offpolicy", "users"})
+LONG: Final = frozenset({"delays", "lift", "offpolicy", "transactions", "users"})
 """Run only if they are named."""
 
 
