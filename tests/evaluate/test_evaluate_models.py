@@ -109,3 +109,20 @@ def test_online_shoppers_are_read_with_their_label(data_dir: Path) -> None:
         table = read_table(data_dir / file, label, ignored)
         assert 0.1 < table.labels.mean() < 0.3
         assert np.isfinite(table.vectors).all()
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_one_pass_over_online_shoppers_comes_near_to_batch_boosting(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_DATA", str(data_dir))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    report = tmp_path / "out.json"
+    members = "blend,linear,additive,perceptron"
+    arguments = ["--dataset", "online-shoppers", "--seeds", "1", "--yardstick", "--members", members]
+    assert run(["evaluate", "models", *arguments, "--report", str(report)]) == 0
+    champion = json.loads(report.read_text("utf-8"))["champion"]
+    assert champion["auc"] >= 0.908
+    assert champion["auc_last30_behind_yardstick"] <= 0.015
+    assert 0.95 < champion["calibration"] < 1.05
