@@ -32,6 +32,7 @@ from streams.ops.commands.experiment import experiment
 from streams.ops.commands.explain import explain
 from streams.ops.commands.health import health
 from streams.ops.commands.kafka import kafka
+from streams.ops.commands.lab import lab
 from streams.ops.commands.models import models
 
 WRONG_ARGUMENTS: Final = 2
@@ -125,6 +126,7 @@ def broker(context: click.Context, partitions: int | None, ready_file: Path | No
 
 headrace.add_command(kafka)
 headrace.add_command(models)
+headrace.add_command(lab)
 
 
 @headrace.group(example="headrace topics list")

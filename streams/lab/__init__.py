@@ -1,0 +1,1 @@
+"""The laboratory: the core's policies in worlds whose best choice is known, without Kafka."""
