@@ -28,9 +28,9 @@ _POINTS: Final = 50
 _WINDOW: Final = 500
 _GRIDS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
     "epsilon-greedy": ("epsilon", (0.0, 0.02, 0.05, 0.1)),
-    "squarecb": ("exploration", (1.0, 4.0, 16.0, 64.0)),
-    "linucb": ("alpha", (0.1, 0.2, 0.4)),
-    "thompson": ("scale", (0.05, 0.1, 0.2)),
+    "squarecb": ("exploration", (4.0, 8.0, 16.0, 32.0)),
+    "linucb": ("alpha", (0.2, 0.4, 0.8)),
+    "thompson": ("scale", (0.1, 0.2, 0.4)),
 }
 """Kind to what it is tuned by, and the values that are tried."""
 _Q_EPSILON: Final = 0.1

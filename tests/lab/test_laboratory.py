@@ -40,7 +40,7 @@ def test_stacked_models_are_those_of_the_core(discount: float, n_blocks: int) ->
         vectors, rewards = random.normal(size=(n_worlds, n_features)), random.random(n_worlds)
         arms, there = random.integers(0, 4, n_worlds), random.random(n_worlds) < 0.8
         stacked.learn(vectors, arms, rewards, there)
-        for world in np.flatnonzero(there):
+        for world in np.flatnonzero(there).tolist():
             block = arms[world] if n_blocks > 1 else 0
             single[world][block].learn_one(vectors[world], 0, float(rewards[world]), 1.0)
     features = random.normal(size=(n_worlds, 4, n_features))
@@ -107,7 +107,7 @@ def test_greedy_is_stuck_where_arms_have_parameters_of_their_own() -> None:
 
 
 def test_the_q_agent_beats_the_best_fixed_kind_and_itself_without_foresight() -> None:
-    study = Study(read_contenders("q,q-myopic,fixed", FUNNEL), FUNNEL, "none", 5, 12_000)
+    study = Study(read_contenders("q,q-myopic,fixed", FUNNEL), FUNNEL, "none", 3, 8000)
     told = play(study, nothing)["policies"]
     assert told["q"]["regret"] < 0.8 * told["fixed"]["regret"]
     assert told["q"]["regret"] < 0.8 * told["q-myopic"]["regret"]
