@@ -27,7 +27,6 @@ from streams.contract.topics import (
     ITEMS,
     METRICS,
     MODELS,
-    POLICY_LEARNERS,
     RECOMMENDATIONS,
     RELATIONS,
 )
@@ -38,7 +37,7 @@ from streams.core.features.schema import feature_schema
 from streams.core.features.windows import Windows
 from streams.core.learning import LearningFold
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.models import PolicyModels
 from streams.core.predicting import Predictor
 from streams.core.relating import Relating
 from streams.core.relations import RelationsFold
@@ -82,7 +81,7 @@ class Core:
         self.topics = MemoryTopics(settings, lambda: LATE_MS)
         self.catalogue = Catalogue(settings)
         self.scorers = Scorers(settings.targets, feature_schema(settings.windows))
-        self.policies = PolicyModels()
+        self.policies = PolicyModels(settings.decisions)
         fold = BehaviourFold(settings, self.catalogue, self.scorers, self.policies)
         self.behaviour = MemoryWorker(fold, self.topics, settings)
         self.relations = MemoryWorker(RelationsFold(settings), self.topics, settings)
@@ -104,10 +103,8 @@ class Core:
     def refresh(self) -> None:
         self.catalogue.apply([decode_item(value) for value in self.unread(ITEMS)])
         for parameters in map(decode_parameters, self.unread(MODELS)):
-            if parameters.learner in POLICY_LEARNERS:
-                self.policies.apply(parameters)
-            else:
-                self.scorers.apply(parameters)
+            taker = self.policies if parameters.learner in self.policies.versions else self.scorers
+            taker.apply(parameters)
 
 
 def measure_core(quick: bool) -> dict[str, Any]:

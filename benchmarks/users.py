@@ -23,7 +23,7 @@ from streams.contract.settings import Engine, Kafka, Settings
 from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
-from streams.core.policies.choice import PolicyModels
+from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.garbage import collect_seldom
 from streams.engine.memory import MemoryRecord
@@ -162,7 +162,7 @@ def _fold_of(settings: Settings) -> BehaviourFold:
         ]
     )
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
-    return BehaviourFold(settings, catalogue, scorers, PolicyModels())
+    return BehaviourFold(settings, catalogue, scorers, PolicyModels(settings.decisions))
 
 
 def _open(fold: BehaviourFold, table: DiskTable) -> OpenPartition[Any, Any]:
