@@ -95,7 +95,9 @@ def test_a_reward_model_never_learns_from_the_user_it_is_asked_about() -> None:
     assert np.array_equal(by_action(contexts, actions, changed, users, 3)[own], expected[own])
     features = random.normal(size=(200, 4, 3))
     shown = features[np.arange(200), actions] @ np.array([1.0, 2.0, 0.0])
-    assert np.abs(shared(features, actions, shown, users) - features @ [1.0, 2.0, 0.0]).mean() < 0.1
+    of_all = shared(features, actions, shown, users)
+    assert np.abs(of_all - features @ [1.0, 2.0, 0.0]).mean() < 0.1
+    assert np.array_equal(shared(features, actions, np.where(own, 1e6, shown), users)[own], of_all[own])
 
 
 def test_probabilities_of_slates_are_those_that_they_were_drawn_with() -> None:

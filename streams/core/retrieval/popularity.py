@@ -30,7 +30,7 @@ class Popularity:
         """Counts a visit. Inflated counts only rise: nothing but the item itself can have come into the top."""
         visits = self._visits[item] = self._visits.get(item, 0.0) + self._inflation(timestamp_ms)
         top = self._top
-        if len(top) == self._size and (visits, item) < self._rank(top[-1]):
+        if len(top) == self._size and visits < self._visits[top[-1]]:
             return
         if item not in top:
             top.append(item)

@@ -84,6 +84,11 @@ class _Rules:
         self.total = 0.0
         self.inflation = 1.0
 
+    def add(self, other: str, weight: float, inflation: float, kept: int) -> None:
+        has_lost = strengthen(self.strengths, other, weight, kept)
+        self.total = sum(self.strengths.values()) if has_lost else self.total + weight
+        self.inflation = inflation
+
 
 class SequentialRules:
     """The rules of all items in one process; Relations keeps the same ones, an item a row.
@@ -108,21 +113,21 @@ class SequentialRules:
         if not before:
             return
         inflation = self._inflation(timestamp_ms)
+        own = self._of(item)
         for nearness, other in zip(NEARNESS, before, strict=False):
-            self._add(other, item, inflation * nearness, inflation)
-            self._add(item, other, inflation * nearness * BACKWARDS, inflation)
+            weight = inflation * nearness
+            self._of(other).add(item, weight, inflation, self._kept)
+            own.add(other, weight * BACKWARDS, inflation, self._kept)
 
     def related(self, last_items: Sequence[str]) -> list[str]:
         """Orders what a session's last items lead to, see :func:`rank`."""
         return rank(last_items, self._closest)
 
-    def _add(self, item: str, other: str, weight: float, inflation: float) -> None:
+    def _of(self, item: str) -> _Rules:
         rules = self._items.get(item)
         if rules is None:
             rules = self._items[item] = _Rules()
-        has_lost = strengthen(rules.strengths, other, weight, self._kept)
-        rules.total = sum(rules.strengths.values()) if has_lost else rules.total + weight
-        rules.inflation = inflation
+        return rules
 
     def _closest(self, item: str) -> Iterable[tuple[str, float]]:
         rules = self._items.get(item)
