@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from benchmarks.engine import COUNTING, PARTITIONS, ROOT, publish
 from streams.contract.events import Event, encode_event
@@ -67,7 +67,10 @@ def drain_rate(servers: str, promise: str, batch_records: int, events: int) -> f
         while not seen or seen[-1][1] < events:
             if time.monotonic() > deadline_s:
                 raise RuntimeError(f"only {seen[-1:]} of {events} events were committed")
-            committed = sum(offsets.committed(CLICKSTREAM, number) for number in range(PARTITIONS))
+            try:
+                committed = sum(offsets.committed(CLICKSTREAM, number) for number in range(PARTITIONS))
+            except KafkaException:
+                continue  # The group has no coordinator before it has a member.
             if committed and (not seen or committed > seen[-1][1]):
                 seen.append((time.monotonic(), committed))
             time.sleep(0.02)

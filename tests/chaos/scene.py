@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from streams.contract.topics import topics
 from tests.broker.fresh import make_topics_anew
@@ -118,7 +118,14 @@ class Scene:
         return len(messages)
 
     def _end(self, number: int) -> int:
-        return self._watcher.get_watermark_offsets(TopicPartition("clickstream", number), 30.0)[1]
+        deadline_s = time.monotonic() + RECOVERY_S
+        while True:
+            try:
+                return self._watcher.get_watermark_offsets(TopicPartition("clickstream", number), 30.0)[1]
+            except KafkaException:
+                # A broker that is just back leads nothing yet.
+                if time.monotonic() > deadline_s:
+                    raise
 
     def _said(self) -> list[str]:
         return [worker.log.read_text()[-500:] for worker in self.workers]
