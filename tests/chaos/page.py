@@ -28,14 +28,13 @@ def write_page(report: dict[str, Any], page: Path) -> None:
 def findings(report: dict[str, Any]) -> str:
     """Lays a report out as a table and a sentence.
 
-    >>> print(findings({"faults": [], "exit_codes": {"-9": 2}, "seconds": 5}).splitlines()[-1])
-    0 events in 5 s; workers ended with -9 (2 times).
+    >>> print(findings({"faults": []}).splitlines()[-1])
+    0 events in all.
     """
     lines = [f"| {' | '.join(_COLUMNS.values())} |", f"|{'---|' * len(_COLUMNS)}"]
     lines += ["| " + " | ".join(_shown(found[name]) for name in _COLUMNS) + " |" for found in report["faults"]]
     events = sum(found["events"] for found in report["faults"])
-    codes = ", ".join(f"{code} ({times} times)" for code, times in report["exit_codes"].items())
-    return "\n".join([*lines, "", f"{events:,} events in {report['seconds']:,} s; workers ended with {codes}.", ""])
+    return "\n".join([*lines, "", f"{events:,} events in all.", ""])
 
 
 def _shown(value: object) -> str:
