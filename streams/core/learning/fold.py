@@ -16,6 +16,7 @@ from streams.contract.topics import EXPERIENCES, LEARNERS_CHANGELOG, METRICS, MO
 from streams.core.learning.examples import Examples, read_examples
 from streams.core.learning.learners import Learner, new_learner
 from streams.core.learning.row import LearnerRow, decode_learner_row
+from streams.core.learning.sizes import oversized, part_of, without
 
 
 @dataclass
@@ -102,7 +103,10 @@ class LearningFold:
             return Folded([], {key: row})
         state_arrays, evaluation_arrays = learner.arrays()
         row.state, row.evaluation = pack_arrays(state_arrays), pack_arrays(evaluation_arrays)
-        return Folded(_outputs(state.learner, row, learner), {key: row})
+        exported = {member: pack_arrays(arrays) for member, arrays in learner.parameters().items()}
+        gone = oversized(row.state, row.evaluation, exported, self._settings.engine)
+        row.state = without(row.state, gone)
+        return Folded(_outputs(state.learner, row, learner, exported, gone), {key: row})
 
     def decode_row(self, value: bytes) -> LearnerRow:
         return decode_learner_row(value)
@@ -143,7 +147,9 @@ def _learn(row: LearnerRow, learner: Learner, examples: Examples) -> None:
         row.reward_sums[type_] = float(np.cumsum([row.reward_sums.get(type_, 0.0), *values])[-1])
 
 
-def _outputs(name: str, row: LearnerRow, learner: Learner) -> list[Output]:
+def _outputs(
+    name: str, row: LearnerRow, learner: Learner, exported: dict[str, Any], gone: dict[str, int]
+) -> list[Output]:
     outputs = [
         Output(
             MODELS,
@@ -156,14 +162,16 @@ def _outputs(name: str, row: LearnerRow, learner: Learner) -> list[Output]:
                     version=row.version,
                     schema=learner.layout,
                     examples=row.examples,
-                    arrays=pack_arrays(arrays),
+                    arrays=arrays,
                 )
             ),
         )
-        for member, arrays in learner.parameters().items()
+        for member, arrays in exported.items()
+        if part_of(member) not in gone
     ]
     source = f"learning/{name}"
-    outputs.append(Output(METRICS, source.encode(), JSON.encode(_metrics(source, name, row, learner))))
+    metrics = _metrics(source, name, row, learner) | ({"demoted_bytes": gone} if gone else {})
+    outputs.append(Output(METRICS, source.encode(), JSON.encode(metrics)))
     return outputs
 
 

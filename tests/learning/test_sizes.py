@@ -1,0 +1,31 @@
+"""A member that is too large is left out and reported; it never stops a worker, and the others do not notice."""
+
+import msgspec
+import orjson
+import pytest
+
+from streams.contract.settings import Engine
+from streams.contract.topics import MODELS
+from tests.learning.test_learning_fold import SETTINGS, WHOLE, Worker, log
+
+
+@pytest.mark.parametrize(
+    "limits", [Engine(max_row_bytes=120_000), Engine(max_output_bytes=40_000)], ids=["the row", "the record"]
+)
+def test_a_member_over_the_limit_is_left_out_and_named_while_the_others_learn_on(limits: Engine) -> None:
+    worker = Worker("purchase", msgspec.structs.replace(SETTINGS, engine=limits))
+    events = worker.decode(log("purchase"))
+    for start in range(0, 20, 4):
+        worker.run(events[start : start + 4])
+    (value,) = worker.rows.values()
+    assert len(value) < limits.max_row_bytes
+    assert all(len(output.value) < limits.max_output_bytes for output in worker.outputs)
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert list(metrics["demoted_bytes"]) == ["perceptron"]
+    assert metrics["demoted_bytes"]["perceptron"] > 40_000
+    assert {output.key for output in worker.outputs if output.topic == MODELS} == {b"purchase/linear"}
+    assert worker.parameters()["purchase/linear"] == WHOLE["purchase"].parameters()["purchase/linear"]
+
+
+def test_what_fits_is_not_spoken_of() -> None:
+    assert "demoted_bytes" not in orjson.loads(WHOLE["purchase"].outputs[-1].value)
