@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import delays, engine, learning, lift, offpolicy, pipeline, transactions, users
+from benchmarks import choosing, delays, engine, learning, lift, offpolicy, pipeline, transactions, users
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
+    "choosing": choosing.measure_choosing,
     "engine": engine.measure_throughput,
     "learning": learning.measure_costs,
     "core": pipeline.measure_core,
