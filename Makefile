@@ -2,13 +2,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo kafka chaos test check lint types contracts bench lock clean
+.PHONY: help setup demo kafka chaos test check lint types contracts bench bench-check lock clean
 
 STAMP := .venv/.headrace-setup
 UV := uv==0.13.9
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) ## Make .venv and install what the locks name; PYTHON=... picks the interpreter of a new .venv
 
@@ -67,6 +67,9 @@ contracts: $(STAMP) ## Which room may import which
 
 bench: $(STAMP) ## Run the benchmarks; ARGS=... go to `python -m benchmarks`
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+bench-check: $(STAMP) ## Fail where the ratios to other engines are over 15 % below benchmarks/expected.json
+	@.venv/bin/python -m benchmarks.check $(ARGS)
 
 # One lock for every supported Python and platform, without the address of an index; ARGS=--upgrade takes newer versions.
 lock: $(STAMP) ## Resolve requirements.lock and requirements-dev.lock anew; ARGS=--upgrade for newer versions

@@ -1,4 +1,7 @@
-"""Runs benchmarks and prints what they measured: ``python -m benchmarks [name ...] [--quick] [--report out.json]``."""
+"""Runs benchmarks and prints what they measured: ``python -m benchmarks [name ...] [--quick] [--report out.json]``.
+
+With ``--peers`` it runs the table of :mod:`benchmarks.table`, and what is named besides.
+"""
 
 import argparse
 import json
@@ -9,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import choosing, delays, engine, learning, lift, offpolicy, pipeline, transactions, users
+from benchmarks import choosing, delays, engine, learning, lift, offpolicy, page, pipeline, table, transactions, users
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "choosing": choosing.measure_choosing,
@@ -41,12 +44,19 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; rougher numbers")
     parser.add_argument("--report", type=Path, help="also write the numbers to this file, as JSON")
+    parser.add_argument("--peers", action="store_true", help="engine and pipeline beside other engines, in turn")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {sorted(unknown)[0]!r}; there are {', '.join(BENCHMARKS)}")
     report: dict[str, Any] = {"machine": describe_machine()}
     show("machine", report["machine"])
-    for name in arguments.names or [name for name in BENCHMARKS if name not in LONG]:
+    if arguments.peers:
+        measured = table.measure_table(arguments.quick)
+        report |= measured
+        show("peers", measured)
+        if arguments.report and not page.draw(measured["events_per_core_s"], arguments.report.with_suffix(".png")):
+            print("no picture: install the extra `plots`")
+    for name in arguments.names or [name for name in BENCHMARKS if name not in LONG and not arguments.peers]:
         report[name] = BENCHMARKS[name](arguments.quick)
         show(name, report[name])
     if arguments.report:

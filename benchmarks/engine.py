@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
@@ -137,9 +137,12 @@ COUNTING: Final = (sys.executable, "-m", "tests.engine.counting")
 
 
 def run_worker(
-    broker: EmbeddedBroker, command: Sequence[str] = COUNTING, sources: Sequence[str] = (CLICKSTREAM,)
+    broker: EmbeddedBroker,
+    command: Sequence[str] = COUNTING,
+    sources: Sequence[str] = (CLICKSTREAM,),
+    until: Callable[[EmbeddedBroker, "subprocess.Popen[bytes]"], None] | None = None,
 ) -> Usage:
-    """Runs a worker on an empty disk until it has committed everything of its sources."""
+    """Runs a worker on an empty disk until it has committed everything of its sources, or ``until`` returns."""
     with tempfile.TemporaryDirectory() as data_dir:
         environment = {
             **os.environ,
@@ -148,7 +151,10 @@ def run_worker(
         }
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         try:
-            wait_until_committed(broker, worker, sources)
+            if until is None:
+                wait_until_committed(broker, worker, sources)
+            else:
+                until(broker, worker)
             worker.send_signal(signal.SIGTERM)
             _, status, used = os.wait4(worker.pid, 0)
             worker.returncode = os.waitstatus_to_exitcode(status)

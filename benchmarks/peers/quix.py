@@ -1,0 +1,39 @@
+"""Quix Streams: a tumbling window of a day by user, in its RocksDB state with a changelog, one result for each event.
+
+It runs in a virtual environment of its own, see :mod:`benchmarks.table`, and imports nothing of Headrace.
+"""
+
+import logging
+import os
+
+from quixstreams import Application
+from quixstreams.dataframe.windows import Count, Sum
+from quixstreams.models.topics import TopicAdmin, TopicConfig
+
+
+def inspect_topics(_: TopicAdmin, topic_names: list[str], timeout: float | None = None) -> dict[str, TopicConfig]:
+    """Stands in for DescribeConfigs, which the embedded broker lacks: it makes topics when they are first used."""
+    settings = {"cleanup.policy": "compact", "retention.ms": "604800000", "retention.bytes": "-1"}
+    return {name: TopicConfig(num_partitions=4, replication_factor=1, extra_config=settings) for name in topic_names}
+
+
+def main() -> None:
+    TopicAdmin.inspect_topics = inspect_topics
+    app = Application(
+        broker_address=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+        consumer_group="headrace",
+        auto_offset_reset="earliest",
+        state_dir=os.environ["HEADRACE_ENGINE__DATA_DIR"].strip('"'),
+        loglevel=logging.ERROR,
+        commit_interval=0.5,
+    )
+    source = app.topic("clickstream", value_deserializer="json", key_deserializer="str")
+    predictions = app.topic("predictions", value_serializer="json", key_serializer="str")
+    frame = app.dataframe(source)
+    frame = frame.tumbling_window(duration_ms=86_400_000).agg(events=Count(), sum=Sum("price")).current()
+    frame.to_topic(predictions)
+    app.run()
+
+
+if __name__ == "__main__":
+    main()
