@@ -99,9 +99,7 @@ def _until_out(events: int) -> Callable[[EmbeddedBroker, "subprocess.Popen[bytes
         with Offsets(Kafka(bootstrap_servers=broker.bootstrap_servers)) as offsets:
             while sum(offsets.coverage(PREDICTIONS, number).end for number in range(engine.PARTITIONS)) < events:
                 if worker.poll() is not None or time.monotonic() > deadline_s:
-                    raise RuntimeError(
-                        f"{worker.args} is not done with {events} events (it ended with {worker.poll()})"
-                    )
+                    raise RuntimeError(f"a job has not made {events} outputs (it ended with {worker.poll()})")
                 time.sleep(0.1)
 
     return wait
