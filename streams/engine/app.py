@@ -47,10 +47,10 @@ class BatchApp(faust.App):
     def __init__(self, settings: Settings, group: str = "") -> None:
         engine, kafka = settings.engine, settings.kafka
         group = group or engine.app_id
-        url = URL(f"kafka://{kafka.bootstrap_servers.replace(',', ';')}")
+        urls = [URL(f"kafka://{server.strip()}") for server in kafka.bootstrap_servers.split(",")]
         super().__init__(
             group,
-            broker=str(url),
+            broker=urls,
             broker_credentials=faust_credentials(kafka),
             datadir=str(Path(engine.data_dir).resolve()),
             store="rocksdb://?driver=rocksdict",
@@ -83,7 +83,7 @@ class BatchApp(faust.App):
         self._expected_partitions: dict[str, int] = {}
         self._sources: set[str] = set()
         self.transport = BatchTransport(
-            url,
+            urls,
             self,
             batch_records=engine.batch_records,
             fetch_wait_ms=engine.fetch_wait_ms,

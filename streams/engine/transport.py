@@ -242,7 +242,7 @@ class BatchTransport(driver.Transport):
 
     def __init__(
         self,
-        url: URL,
+        urls: list[URL],
         app: faust.App,
         *,
         batch_records: int,
@@ -254,7 +254,7 @@ class BatchTransport(driver.Transport):
         self.batch_records = batch_records
         self.fetch_wait_ms = fetch_wait_ms
         self.hold_ms = hold_ms
-        super().__init__([url], app)
+        super().__init__(urls, app)
 
 
 class Undecoded(faust.Schema[Any, Any]):

@@ -11,6 +11,8 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.contract.settings import Kafka, Settings
+from streams.engine.app import BatchApp
 from streams.engine.transport import Batch, BatchConsumer, Holding
 
 HELD, DIRECT = "experiences", "clickstream"
@@ -114,6 +116,11 @@ def test_a_batch_is_one_message_at_the_last_offset_that_it_covers(consumer: Any)
     assert (message.topic, message.partition, message.offset, message.timestamp) == (DIRECT, 1, 10, 9.0)
     assert message.value is batch
     assert message.generation_id == 7
+
+
+def test_every_bootstrap_server_is_one_of_its_own() -> None:
+    app = BatchApp(Settings(kafka=Kafka(bootstrap_servers="127.0.0.1:9092,127.0.0.1:9093, other:9094")))
+    assert driver.server_list(app.transport.url, 9092) == ["127.0.0.1:9092", "127.0.0.1:9093", "other:9094"]
 
 
 def test_markers_between_two_fetches_are_no_jump_and_what_the_broker_dropped_is_one() -> None:
