@@ -203,7 +203,9 @@ class _Batch:
         if row is None:
             row = self._rows[key] = UserRow(rings=self._fold.windows.empty())
         if self._guarded(offset, row):
+            # The row came out before a crash, the partition's did not: what the event itself says is counted here.
             partition.count("applied")
+            partition.count(_COUNTED[event.kind])
             return
         row.guard = offset
         self._changed[key] = row

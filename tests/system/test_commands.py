@@ -33,7 +33,7 @@ def headrace(*arguments: str, code: int) -> str:
 
 
 def is_one_line(said: str) -> bool:
-    return said.startswith("headrace: ") and said.count("\n") == 1
+    return "incident=worker-ends" in said and said.count("\n") == 1
 
 
 def test_a_worker_without_a_broker_says_so_in_a_line(tmp_path: Path) -> None:
@@ -72,7 +72,9 @@ def test_a_worker_that_is_told_to_stop_while_it_folds_ends_quietly_with_0(tmp_pa
         worker.send(number)
         assert worker.wait() == 0, worker.said()
         # On a busy machine Faust remarks that a timer of its own was late.
-        assert [line for line in worker.said().splitlines() if "is overlapping" not in line] == []
+        said = [line for line in worker.said().splitlines() if "is overlapping" not in line]
+        assert [line for line in said if "level=info incident=" not in line] == []
+        assert "incident=worker-stops" in said[-1]
         it.settle(it.start("disk"))[0].stop()
         assert sum(row.counts["applied"] for row in it.rows_of_partitions("clickstream").values()) == 3000
 

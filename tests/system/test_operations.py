@@ -68,6 +68,7 @@ def test_a_worker_that_cannot_deliver_turns_unhealthy_before_it_ends_and_well_ag
         HEADRACE_HTTP__STALLED_S="2.0",
         HEADRACE_ENGINE__WATCHDOG_S="50.0",
         HEADRACE_LOG__FORM="json",
+        HEADRACE_ENGINE__BATCH_RECORDS="5",
     ) as it:
         worker = it.start("disk")
         until(lambda: ask(worker, "/readyz")[0] == 200, worker)
@@ -77,7 +78,7 @@ def test_a_worker_that_cannot_deliver_turns_unhealthy_before_it_ends_and_well_ag
         assert b'headrace_lag_records{partition="0",topic="clickstream"}' in ask(worker, "/metrics")[1]
 
         it.publish(events(50, 3000))  # more than it folds before the broker refuses what it puts out
-        it.broker.fail_requests(Request.PRODUCE, [NOT_LEADER] * 80)
+        it.broker.fail_requests(Request.PRODUCE, [NOT_LEADER] * 160)
         until(lambda: ask(worker, "/healthz")[0] == 503, worker)
         assert "has not moved for" in json.loads(ask(worker, "/healthz")[1])["why"][0]
         probe = it.headrace("health", "--data", str(worker.data_dir), code=1)
