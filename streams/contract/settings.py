@@ -271,8 +271,8 @@ DEFAULT_TARGETS: Final = (
         prior=0.1,
         members=("linear", "additive", "perceptron", "blend"),
     ),
-    Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=1.0, prior=0.15),
-    Target(name="click", label="click", horizon_s=300, sampling_rate=1.0, prior=0.4),
+    Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=1.0, prior=0.25),
+    Target(name="click", label="click", horizon_s=300, sampling_rate=1.0, prior=0.6),
 )
 
 

@@ -1,9 +1,11 @@
+from collections import defaultdict
+
 import numpy as np
 import pytest
 from river import linear_model, optim
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
-from streams.core.models.linear import LEARNING_RATE, LinearLearner, contributions, linear_logits
+from streams.core.models.linear import FIRST_SQUARES, LEARNING_RATE, LinearLearner, contributions, linear_logits
 from streams.core.models.logistic import log_odds, probabilities
 
 N_FEATURES = 12
@@ -22,7 +24,9 @@ def test_it_is_river_bit_for_bit() -> None:
     scaled, labels, weights = examples(400)
     ours = LinearLearner(N_FEATURES, PRIOR)
     ours.learn_many(scaled, labels, weights)
-    river = linear_model.LogisticRegression(optim.AdaGrad(LEARNING_RATE), intercept_init=log_odds(PRIOR))
+    optimizer = optim.AdaGrad(LEARNING_RATE)
+    optimizer.g2 = defaultdict(lambda: FIRST_SQUARES)
+    river = linear_model.LogisticRegression(optimizer, intercept_init=log_odds(PRIOR))
     for values, label in zip(scaled.tolist(), labels.tolist(), strict=True):
         river.learn_one(dict(enumerate(values)), label, 2.0)
     assert ours.parameters()["weights"].tolist() == [river.weights[column] for column in range(N_FEATURES)]

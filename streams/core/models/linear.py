@@ -16,6 +16,8 @@ from streams.core.models.logistic import log_odds
 Float64Array = NDArray[np.float64]
 
 LEARNING_RATE: Final = 0.03
+FIRST_SQUARES: Final = 4.0
+"""Of slopes, that each sum begins with: AdaGrad's first steps are its longest, and the first examples say little."""
 
 
 class SteadyAdaGrad(optim.AdaGrad):
@@ -46,6 +48,7 @@ class LinearLearner:
     def __init__(self, n_features: int, prior: float) -> None:
         self._columns = tuple(range(n_features))
         self._optimizer = SteadyAdaGrad(LEARNING_RATE)
+        self._optimizer.g2 = defaultdict(float, dict.fromkeys(self._columns, FIRST_SQUARES))
         self._model = linear_model.LogisticRegression(self._optimizer, intercept_init=log_odds(prior))
         self._model._weights = VectorDict(dict.fromkeys(self._columns, 0.0))
 
