@@ -134,7 +134,8 @@ class ApacheKafka:
         (self._folder / str(node)).mkdir()
         lines = [f"{name}={value}" for name, value in self._configuration(node).items()]
         self._properties(node).write_text("\n".join(lines) + "\n", "utf-8")
-        tool = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties(node))]
+        # In one word: an id may begin with a hyphen, which as a word of its own would be an option.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(self._properties(node))]
         done = subprocess.run(self._java(*tool), capture_output=True, timeout=_FORMAT_TIMEOUT_S, check=False)
         if done.returncode != 0:
             raise RefusedStart(f"Kafka's storage was not formatted: {done.stderr.decode(errors='replace')[-500:]}")

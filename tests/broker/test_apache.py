@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from confluent_kafka.admin._config import ConfigResource
 from streams.contract.errors import RefusedStart
 from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import USERS_CHANGELOG
+from streams.ops.apache import ApacheKafka
 from streams.ops.kafka_jars import kafka_jars
 from streams.ops.keeper import Keeper
 from tests.broker.fresh import make_topics_anew
@@ -42,6 +44,16 @@ def test_topics_are_made_with_their_partitions_and_are_compacted_where_they_shou
     }
     [future] = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, USERS_CHANGELOG)]).values()
     assert future.result()["cleanup.policy"].value == "compact"
+
+
+@pytest.mark.kafka
+def test_a_cluster_whose_id_begins_with_a_hyphen_starts(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hyphens = uuid.UUID(bytes=b"\xfb" * 16)
+    monkeypatch.setattr(uuid, "uuid4", lambda: hyphens)
+    with ApacheKafka() as cluster:
+        assert (
+            AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).list_topics(timeout=30.0).cluster_id[0] == "-"
+        )
 
 
 @pytest.mark.kafka
