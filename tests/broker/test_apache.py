@@ -51,9 +51,8 @@ def test_a_cluster_whose_id_begins_with_a_hyphen_starts(kafka: str, monkeypatch:
     hyphens = uuid.UUID(bytes=b"\xfb" * 16)
     monkeypatch.setattr(uuid, "uuid4", lambda: hyphens)
     with ApacheKafka() as cluster:
-        assert (
-            AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).list_topics(timeout=30.0).cluster_id[0] == "-"
-        )
+        found = AdminClient({"bootstrap.servers": cluster.bootstrap_servers}).list_topics(timeout=30.0)
+    assert str(found.cluster_id).startswith("-")
 
 
 @pytest.mark.kafka
