@@ -29,6 +29,7 @@ from tests.engine.counting import Count
 ROOT: Final = Path(__file__).parents[1]
 TOPICS: Final = {topic.name: topic.partitions for topic in Settings().topics}
 PARTITIONS: Final = Settings().kafka.partitions
+GROUP: Final = Settings().engine.app_id
 USERS: Final = 20_000
 TIMEOUT_S: Final = 900.0
 
@@ -148,6 +149,8 @@ def run_worker(
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
+            "HEADRACE_ENGINE__APP_ID": GROUP,
+            "PYTHONPATH": str(ROOT),
         }
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         try:
@@ -171,9 +174,9 @@ def wait_until_committed(
 ) -> None:
     deadline_s = time.monotonic() + TIMEOUT_S
     kafka = Kafka(bootstrap_servers=broker.bootstrap_servers)
-    with Offsets(kafka, group=Settings().engine.app_id) as offsets:
+    with Offsets(kafka, group=GROUP) as offsets:
         # Sources in their order: what a fold sends to the next is there when it has committed.
-        missing = [(source, number) for source in sources for number in range(TOPICS[source])]
+        missing = [(source, number) for source in sources for number in range(offsets.partitions(source))]
         while missing:
             if worker.poll() is not None or time.monotonic() > deadline_s:
                 raise RuntimeError(f"the worker has not committed {missing} (it ended with {worker.poll()})")

@@ -49,6 +49,7 @@ from streams.ops.broker import EmbeddedBroker
 
 LATE_MS: Final = 4_102_444_800_000
 BATCH_RECORDS: Final = 1000
+WORKER: Final = (sys.executable, "-m", "streams.ops.cli", "worker")
 STAGES: Final = {
     (protocol, "decode"): "decode",
     (protocol, "load"): "load",
@@ -169,16 +170,20 @@ def measure_pipeline(quick: bool) -> dict[str, Any]:
 
 
 def _usage(events: int, look: Callable[[EmbeddedBroker], object]) -> engine.Usage:
-    command = [sys.executable, "-m", "streams.ops.cli", "worker"]
     with EmbeddedBroker(engine.TOPICS) as broker:
-        with engine.publisher(broker) as producer:
-            for number, event in enumerate(Shop().events(events)):
-                producer.produce(CLICKSTREAM, encode_event(event), event.user_id)
-                if number % 1000 == 0:
-                    producer.poll(0)
-        usage = engine.run_worker(broker, command, (CLICKSTREAM, RELATIONS, EXPERIENCES))
+        publish_shopping(broker, events)
+        usage = engine.run_worker(broker, WORKER, (CLICKSTREAM, RELATIONS, EXPERIENCES))
         look(broker)
     return usage
+
+
+def publish_shopping(broker: EmbeddedBroker, events: int) -> None:
+    """Publishes what shoppers do of their own accord."""
+    with engine.publisher(broker) as producer:
+        for number, event in enumerate(Shop().events(events)):
+            producer.produce(CLICKSTREAM, encode_event(event), event.user_id)
+            if number % 1000 == 0:
+                producer.poll(0)
 
 
 def _steps(broker: EmbeddedBroker) -> dict[str, dict[str, float]]:

@@ -5,21 +5,27 @@ It runs in a virtual environment of its own, see :mod:`benchmarks.table`, and im
 
 import logging
 import os
+from collections.abc import Callable
 
 from quixstreams import Application
 from quixstreams.dataframe.windows import Count, Sum
 from quixstreams.models.topics import TopicAdmin, TopicConfig
 
 
-def inspect_topics(_: TopicAdmin, topic_names: list[str], timeout: float | None = None) -> dict[str, TopicConfig]:
-    """Stands in for DescribeConfigs, which the embedded broker lacks: it makes topics when they are first used."""
+def new_application(partitions: Callable[[str], int] = lambda _: 4) -> Application:
+    """Makes the application.
+
+    Args:
+        partitions: Of a topic. It stands in for DescribeConfigs, which the embedded broker lacks; there topics are as
+            they were made when it started.
+    """
     settings = {"cleanup.policy": "compact", "retention.ms": "604800000", "retention.bytes": "-1"}
-    return {name: TopicConfig(num_partitions=4, replication_factor=1, extra_config=settings) for name in topic_names}
 
+    def inspect_topics(_: TopicAdmin, names: list[str], timeout: float | None = None) -> dict[str, TopicConfig]:
+        return {name: TopicConfig(partitions(name), replication_factor=1, extra_config=settings) for name in names}
 
-def main() -> None:
     TopicAdmin.inspect_topics = inspect_topics
-    app = Application(
+    return Application(
         broker_address=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
         consumer_group="headrace",
         auto_offset_reset="earliest",
@@ -27,6 +33,10 @@ def main() -> None:
         loglevel=logging.ERROR,
         commit_interval=0.5,
     )
+
+
+def main() -> None:
+    app = new_application()
     source = app.topic("clickstream", value_deserializer="json", key_deserializer="str")
     predictions = app.topic("predictions", value_serializer="json", key_serializer="str")
     frame = app.dataframe(source)

@@ -1,0 +1,102 @@
+"""The three folds taken event by event, for engines that have no micro-batches: the same core, rows and outputs.
+
+The engine around it keeps the rows and delivers the outputs. It imports the core and what crosses topics, nothing else,
+so that it runs in a peer's own environment.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from streams.contract.errors import RejectedRecord
+from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow
+from streams.contract.outputs import Output
+from streams.contract.records import decode_item, decode_parameters
+from streams.contract.settings import Settings
+from streams.core.behaviour import BehaviourFold
+from streams.core.features.schema import feature_schema
+from streams.core.learning import LearningFold
+from streams.core.models.scoring import Scorers
+from streams.core.policies.models import PolicyModels
+from streams.core.relations import RelationsFold
+from streams.core.retrieval.catalogue import Catalogue
+
+REFRESH_S: Final = 0.1
+"""Feeds are brought up to date that often, as a worker of the engine does with each batch."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Record(NamedTuple):
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Rows(NamedTuple):
+    """Where the engine keeps the rows of the partition at hand."""
+
+    read: Callable[[bytes], bytes | None]
+    write: Callable[[bytes, bytes], object]
+
+
+class OneByOne:
+    """All folds of one process, with their feeds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._catalogue = Catalogue(settings)
+        self._scorers = Scorers(settings.targets, feature_schema(settings.windows))
+        self._policies = PolicyModels(settings.decisions)
+        folds: list[Fold[Any, Any, Any]] = [
+            BehaviourFold(settings, self._catalogue, self._scorers, self._policies),
+            RelationsFold(settings),
+            LearningFold(settings),
+        ]
+        self.folds = {fold.source: fold for fold in folds}
+        self._states: dict[tuple[str, int], Any] = {}
+        self._items: list[bytes] = []
+        self._models: list[bytes] = []
+        self._refreshed_s = 0.0
+
+    def take_item(self, value: bytes) -> None:
+        """Keeps a record of the items feed until the next refresh."""
+        self._items.append(value)
+
+    def take_model(self, value: bytes) -> None:
+        """Keeps a record of the models feed until the next refresh."""
+        self._models.append(value)
+
+    def fold(self, source: str, partition: int, record: Record, rows: Rows) -> list[Output]:
+        """Takes one record through a fold: reads its rows, applies it, writes what changed, returns the outputs."""
+        self._refresh()
+        fold = self.folds[source]
+        state = self._states.get((source, partition))
+        if state is None:
+            state = self._states[source, partition] = fold.open(PartitionRow(schema=fold.schema), partition, ())
+        try:
+            events = [(record.offset, fold.decode(record, partition))]
+        except RejectedRecord as rejection:
+            raise RuntimeError(f"{source}[{partition}] has a bad record at {record.offset}") from rejection
+        loaded = {key: rows.read(key) for key in fold.keys(state, events)}
+        decoded = {key: None if value is None else fold.decode_row(value) for key, value in loaded.items()}
+        outputs, changed = fold.fold(state, events, decoded)
+        state.row.guard = record.offset
+        for key, row in changed.items():
+            rows.write(key, fold.encode_row(row))
+        rows.write(PARTITION_KEY, _encode(state.row))
+        return outputs
+
+    def _refresh(self) -> None:
+        if (now_s := monotonic()) - self._refreshed_s < REFRESH_S:
+            return
+        self._refreshed_s = now_s
+        if self._items:
+            self._catalogue.apply(map(decode_item, self._items))
+            self._items.clear()
+        for parameters in map(decode_parameters, self._models):
+            taker = self._policies if parameters.learner in self._policies.versions else self._scorers
+            taker.apply(parameters)
+        self._models.clear()
