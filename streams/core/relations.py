@@ -27,7 +27,8 @@ _DESCRIBING: Final = frozenset({"view", "add_to_cart", "purchase", "click"})
 _POPULARITY: Final = {"view": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
 MAX_BOUGHT: Final = 8
 """Items bought together with it that are published of an item."""
-_LEAST_DEFLATION: Final = 2.0**-500
+_MOST_HALF_LIVES: Final = 500.0
+_BEFORE_ALL: Final = (-1, -1)
 
 
 class ItemRow(msgspec.Struct, array_like=True):
@@ -92,6 +93,7 @@ class RelationsFold:
         self._partitions = settings.kafka.partitions
         self._half_life_ms = settings.items.half_life_s * 1000
         self._n_neighbours = settings.items.neighbours
+        self._most_inflated_ms = _MOST_HALF_LIVES * self._half_life_ms
         self._publish_ms = settings.items.publish_interval_s * 1000
         self._decoder = msgspec.msgpack.Decoder(ItemRow)
 
@@ -100,16 +102,17 @@ class RelationsFold:
             batch = decode_relations(record.value or b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RejectedRecord("malformed", str(error)) from error
-        for relation in batch.relations:
-            if partition_of(relation.item_id.encode(), self._partitions) != partition:
-                raise RejectedRecord("wrong-partition", f"item {relation.item_id!r} belongs to another partition")
+        for item_id in {relation.item_id for relation in batch.relations}:
+            if partition_of(item_id.encode(), self._partitions) != partition:
+                raise RejectedRecord("wrong-partition", f"item {item_id!r} belongs to another partition")
         return batch
 
     def open(self, row: PartitionRow, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> RelationsState:
         return RelationsState(row)
 
     def keys(self, state: RelationsState, events: Sequence[tuple[int, RelationBatch]]) -> Iterable[bytes]:
-        return {relation.item_id.encode() for _, batch in events for relation in batch.relations}
+        item_ids = {relation.item_id for _, batch in events for relation in batch.relations}
+        return [item_id.encode() for item_id in item_ids]
 
     def fold(
         self,
@@ -117,29 +120,28 @@ class RelationsFold:
         events: Sequence[tuple[int, RelationBatch]],
         rows: dict[bytes, ItemRow | None],
     ) -> Folded[ItemRow]:
-        changed: dict[bytes, ItemRow] = {}
-        due: dict[bytes, ItemRow] = {}
+        touched: dict[str, ItemRow] = {}
+        ahead: dict[str, int] = {}
+        due: dict[str, ItemRow] = {}
+        partition_guard, apply, publish_ms = state.row.guard, self._apply, self._publish_ms
         for offset, batch in events:
-            guards: dict[bytes, int] = {}
-            for relation in batch.relations:
-                if not self._is_new(state.row, batch.partition, relation):
-                    continue
-                key = relation.item_id.encode()
-                row = rows[key]
+            for relation in self._fresh(state.row, batch):
+                item_id = relation.item_id
+                row = touched.get(item_id)
                 if row is None:
-                    at_ms = relation.timestamp_ms
-                    row = rows[key] = ItemRow(
-                        half_life_ms=self._half_life_ms, landmark_ms=at_ms, first_seen_ms=at_ms, updated_ms=at_ms
-                    )
-                # One record may hold several relations of an item: what counts is the guard before the record.
-                if offset > guards.setdefault(key, row.guard):
-                    self._apply(row, relation)
-                    row.guard = offset
-                    changed[key] = row
-                    if self._is_due(row):
-                        row.published_ms = row.updated_ms
-                        due[key] = row
-        return Folded([self._summary(key, row) for key, row in due.items()], changed)
+                    row = touched[item_id] = rows[item_id.encode()] or self._new_row(relation)
+                    if row.guard > partition_guard:
+                        ahead[item_id] = row.guard
+                # One record may hold several relations of an item: what counts is the guard before the batch.
+                if ahead and offset <= ahead.get(item_id, -1):
+                    continue
+                apply(row, relation)
+                row.guard = offset
+                if row.published_ms < 0 or row.updated_ms - row.published_ms >= publish_ms:
+                    row.published_ms = row.updated_ms
+                    due[item_id] = row
+        changed = {id_.encode(): row for id_, row in touched.items() if row.guard > ahead.get(id_, -1)}
+        return Folded([self._summary(item_id, row) for item_id, row in due.items()], changed)
 
     def decode_row(self, value: bytes) -> ItemRow:
         return self._decoder.decode(value)
@@ -147,70 +149,80 @@ class RelationsFold:
     def encode_row(self, row: ItemRow) -> bytes:
         return MSGPACK.encode(row)
 
-    def _is_new(self, partition: PartitionRow, source: int, relation: Relation) -> bool:
+    def _fresh(self, row: PartitionRow, batch: RelationBatch) -> list[Relation]:
         """Advances the source partition's mark; what is not above it was applied from an earlier record."""
-        trigger = (relation.offset, relation.index)
-        mark = partition.marks.get(source)
-        if mark is not None and trigger <= mark:
-            partition.count("duplicates")
-            return False
-        partition.marks[source] = trigger
-        partition.count("applied")
-        return True
+        mark = row.marks.get(batch.partition, _BEFORE_ALL)
+        fresh: list[Relation] = []
+        for relation in batch.relations:
+            trigger = (relation.offset, relation.index)
+            if trigger > mark:
+                mark = trigger
+                fresh.append(relation)
+        if fresh:
+            row.marks[batch.partition] = mark
+            row.count("applied", len(fresh))
+        if duplicates := len(batch.relations) - len(fresh):
+            row.count("duplicates", duplicates)
+        return fresh
+
+    def _new_row(self, relation: Relation) -> ItemRow:
+        at_ms = relation.timestamp_ms
+        return ItemRow(half_life_ms=self._half_life_ms, landmark_ms=at_ms, first_seen_ms=at_ms, updated_ms=at_ms)
 
     def _apply(self, row: ItemRow, relation: Relation) -> None:
-        row.updated_ms = max(row.updated_ms, relation.timestamp_ms)
+        at_ms, kind, related = relation.timestamp_ms, relation.kind, relation.related
+        n_neighbours = self._n_neighbours
+        row.updated_ms = max(row.updated_ms, at_ms)
         # Long before floats could overflow.
-        if row.half_life_ms != self._half_life_ms or row.deflation() < _LEAST_DEFLATION:
+        if row.half_life_ms != self._half_life_ms or row.updated_ms - row.landmark_ms > self._most_inflated_ms:
             row.restate(self._half_life_ms)
-        weight = exp2((relation.timestamp_ms - row.landmark_ms) / row.half_life_ms)
-        row.popularity += weight * _POPULARITY.get(relation.kind, 0.0)
-        row.impressions += weight * (relation.kind == "impression")
-        row.clicks += weight * (relation.kind == "click")
-        if relation.kind in _DESCRIBING:
-            row.category = relation.category or row.category
-            row.price = row.price if relation.price is None else relation.price
-        self._relate(row, relation, weight)
-
-    def _relate(self, row: ItemRow, relation: Relation, weight: float) -> None:
-        if relation.kind == "covisit":
-            for other in relation.related:
-                strengthen(row.neighbours, other, weight * NEARNESS[relation.distance], self._n_neighbours)
-        elif relation.kind == "view":
-            for nearness, other in zip(NEARNESS, relation.related, strict=False):
-                strengthen(row.neighbours, other, weight * nearness * BACKWARDS, self._n_neighbours)
+        weight = exp2((at_ms - row.landmark_ms) / self._half_life_ms)
+        if kind == "covisit":
+            weight *= NEARNESS[relation.distance]
+            for other in related:
+                strengthen(row.neighbours, other, weight, n_neighbours)
+            return
+        if kind == "impression":
+            row.impressions += weight
         else:
-            for other in relation.related:
+            row.popularity += weight * _POPULARITY.get(kind, 0.0)
+            if kind == "click":
+                row.clicks += weight
+            if kind in _DESCRIBING:
+                row.category = relation.category or row.category
+                row.price = row.price if relation.price is None else relation.price
+        if kind == "view":
+            for nearness, other in zip(NEARNESS, related, strict=False):
+                strengthen(row.neighbours, other, weight * nearness * BACKWARDS, n_neighbours)
+        else:
+            for other in related:
                 strengthen(row.bought, other, weight, MAX_BOUGHT)
 
-    def _is_due(self, row: ItemRow) -> bool:
-        return row.published_ms < 0 or row.updated_ms - row.published_ms >= self._publish_ms
-
-    def _summary(self, key: bytes, row: ItemRow) -> Output:
+    def _summary(self, item_id: str, row: ItemRow) -> Output:
         now = row.deflation()
         neighbours = strongest(row.neighbours, self._n_neighbours)
         bought = strongest(row.bought, MAX_BOUGHT)
         summary = ItemSummary(
-            item_id=key.decode(),
-            category=row.category,
-            price=row.price,
-            first_seen_ms=row.first_seen_ms,
-            updated_ms=row.updated_ms,
-            popularity=row.popularity * now,
-            impressions=row.impressions * now,
-            clicks=row.clicks * now,
-            neighbours=[other for other, _ in neighbours],
-            strengths=[strength * now for _, strength in neighbours],
-            bought=[other for other, _ in bought],
-            bought_strengths=[strength * now for _, strength in bought],
+            item_id,
+            row.category,
+            row.price,
+            row.first_seen_ms,
+            row.updated_ms,
+            row.popularity * now,
+            row.impressions * now,
+            row.clicks * now,
+            neighbours,
+            [row.neighbours[other] * now for other in neighbours],
+            bought,
+            [row.bought[other] * now for other in bought],
         )
-        return Output(ITEMS, key, MSGPACK.encode(summary))
+        return Output(ITEMS, item_id.encode(), MSGPACK.encode(summary))
 
 
 def render_item(key: bytes, value: bytes) -> dict[str, Any]:
     """Turns an encoded row into plain values, for people; sums are as of ``updated_ms``, neighbours strongest first."""
     row = msgspec.msgpack.decode(value, type=ItemRow)
     row.restate(row.half_life_ms)
-    row.neighbours = dict(strongest(row.neighbours, len(row.neighbours)))
-    row.bought = dict(strongest(row.bought, len(row.bought)))
+    row.neighbours = {other: row.neighbours[other] for other in strongest(row.neighbours, len(row.neighbours))}
+    row.bought = {other: row.bought[other] for other in strongest(row.bought, len(row.bought))}
     return {"item_id": key.decode(), **msgspec.structs.asdict(row)}

@@ -43,7 +43,7 @@ def test_a_crash_within_a_delivery_changes_no_row(seed: int) -> None:
 
 
 WRONG: dict[str, tuple[type, str, Callable[..., object]]] = {
-    "relations-marks": (RelationsFold, "_is_new", lambda self, partition, source, relation: True),
+    "relations-marks": (RelationsFold, "_fresh", lambda self, row, batch: batch.relations),
     "learners-marks": (Examples, "after", lambda self, mark: self),
     "row-guards": (_Batch, "_guarded", lambda self, offset, row: False),
 }

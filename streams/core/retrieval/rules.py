@@ -35,15 +35,15 @@ def strengthen(strengths: dict[str, float], other: str, weight: float, kept: int
     strengths[other] = strengths.get(other, 0.0) + weight
     if len(strengths) <= 2 * kept:
         return False
-    stay = strongest(strengths, kept)
+    stay = {other: strengths[other] for other in strongest(strengths, kept)}
     strengths.clear()
     strengths.update(stay)
     return True
 
 
-def strongest(strengths: dict[str, float], kept: int) -> list[tuple[str, float]]:
-    """Orders an item's rules, strongest first; of equally strong ones the greater name is first."""
-    return sorted(strengths.items(), key=_by_strength, reverse=True)[:kept]
+def strongest(strengths: dict[str, float], kept: int) -> list[str]:
+    """Orders the items that an item leads to, strongest first; of equally strong ones the one that came first."""
+    return sorted(strengths, key=strengths.__getitem__, reverse=True)[:kept]
 
 
 def rank(last_items: Sequence[_ItemT], closest: Callable[[_ItemT], Iterable[tuple[_ItemT, float]]]) -> list[_ItemT]:
@@ -152,8 +152,3 @@ class SequentialRules:
             rules.strengths = {other: strength * deflation for other, strength in rules.strengths.items()}
             rules.total *= deflation
             rules.inflation *= deflation
-
-
-def _by_strength(rule: tuple[str, float]) -> tuple[float, str]:
-    other, strength = rule
-    return strength, other
