@@ -12,7 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import choosing, delays, engine, learning, lift, offpolicy, page, pipeline, table, transactions, users
+from benchmarks import (
+    choosing,
+    delays,
+    engine,
+    learning,
+    lift,
+    offpolicy,
+    page,
+    pipeline,
+    producers,
+    table,
+    transactions,
+    users,
+)
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "choosing": choosing.measure_choosing,
@@ -20,6 +33,8 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "learning": learning.measure_costs,
     "core": pipeline.measure_core,
     "pipeline": pipeline.measure_pipeline,
+    "simulator": producers.measure_simulator,
+    "replayer": producers.measure_replayer,
     "engine-recovery": engine.measure_recovery,
     "engine-backlog": engine.measure_backlog,
     "lift": lift.measure_lift,

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
 
-from benchmarks import engine, pipeline
+from benchmarks import engine, pipeline, producers
 from streams.contract.settings import Kafka
 from streams.contract.topics import CLICKSTREAM, EXPERIENCES, PREDICTIONS, RELATIONS
 from streams.engine.offsets import Offsets
@@ -23,6 +23,12 @@ from streams.ops.broker import EmbeddedBroker
 QUIX: Final = "quixstreams==3.28.1"
 OF_THE_CORE: Final = ("msgspec", "numpy", "river", "scipy")
 """What the core needs in the peers' environment, of the versions that it has here."""
+HERE: Final = {
+    "core": pipeline.measure_core,
+    "simulator": producers.measure_simulator,
+    "replayer": producers.measure_replayer,
+}
+"""What runs in this process."""
 TIMEOUT_S: Final = 120.0
 
 WORDS: Final = ("words", "word-counts", "word-counts-changelog")
@@ -65,7 +71,8 @@ def measure_table(quick: bool) -> dict[str, Any]:
             for name, job in jobs.items():
                 events = int(job.events * share)
                 found.setdefault(name, []).append(events / (_cpu_s(job, events) - start[name]))
-            found.setdefault("core", []).append(pipeline.measure_core(quick=True)["events_per_core_s"])
+            for name, measure in HERE.items():
+                found.setdefault(name, []).append(measure(True)["events_per_core_s"])
     rates = {name: round(median(values)) for name, values in found.items()}
     return {"rounds": rounds, "events_per_core_s": rates, "ratios": ratios(rates)}
 
@@ -75,7 +82,7 @@ def ratios(rates: Mapping[str, float]) -> dict[str, float]:
     pairs = [
         *(("engine", peer) for peer in ("bare_loop", "quix", "faust")),
         *(("pipeline", peer) for peer in ("quix_pipeline", "faust_pipeline")),
-        *((name, "bare_loop") for name in ("wordcount", "core", "pipeline")),
+        *((name, "bare_loop") for name in ("wordcount", "core", "pipeline", "simulator", "replayer")),
     ]
     return {f"{name}/{peer}": round(rates[name] / rates[peer], 4) for name, peer in pairs if peer in rates}
 

@@ -24,25 +24,26 @@ class Session:
         self.user = plan.user
         self.is_buying = plan.is_buying
         self.seen: set[int] = set()
-        # Sorted, hence a heap; what a recommendation leads to is pushed in between.
-        self._steps = plan.steps
+        # The next step is last, where a list gives it away at once; what a recommendation leads to is sorted in.
+        self._steps = plan.steps[::-1]
         self._next_order = _FIRST_FREE_ORDER
 
     @property
     def next_ms(self) -> int | None:
         """When it goes on, or ``None`` when it is over."""
-        return self._steps[0].timestamp_ms if self._steps else None
+        return self._steps[-1].timestamp_ms if self._steps else None
 
     def take(self) -> Step:
         """Takes the next step."""
-        step = heapq.heappop(self._steps)
+        step = self._steps.pop()
         if step.kind == "view":
             self.seen.add(step.item)
         return step
 
     def add(self, step: Step) -> None:
         """Adds a step that was not planned; its order is given here."""
-        heapq.heappush(self._steps, step._replace(order=self._next_order))
+        self._steps.append(step._replace(order=self._next_order))
+        self._steps.sort(reverse=True)
         self._next_order += 1
 
 
@@ -53,18 +54,19 @@ class EventQueue:
         self._plans = plans
         self._open: list[tuple[int, int, Session]] = []
         self._upcoming = next(plans)
+        self._upcoming_ms = self._upcoming.steps[0].timestamp_ms
 
     @property
     def next_ms(self) -> int:
         """Event time of the next step."""
-        upcoming_ms = self._upcoming.steps[0].timestamp_ms
-        return min(self._open[0][0], upcoming_ms) if self._open else upcoming_ms
+        return min(self._open[0][0], self._upcoming_ms) if self._open else self._upcoming_ms
 
     def pop(self) -> Session:
         """Takes out the session whose step is next; put it back after the step."""
-        while not self._open or self._upcoming.steps[0].timestamp_ms <= self._open[0][0]:
+        while not self._open or self._upcoming_ms <= self._open[0][0]:
             self.push(Session(self._upcoming))
             self._upcoming = next(self._plans)
+            self._upcoming_ms = self._upcoming.steps[0].timestamp_ms
         return heapq.heappop(self._open)[2]
 
     def push(self, session: Session) -> None:

@@ -189,6 +189,8 @@ class Simulation:
 
     def _serve(self) -> None:
         """Takes in deliveries and decisions, and shows what was decided."""
+        if not self._room:
+            return
         self._publisher.poll(0)
         for recommendation in self._recommendations.arrived():
             waiting = self._claims.pop(recommendation.event_ref, None)
