@@ -43,6 +43,7 @@ from streams.core.relating import Relating
 from streams.core.relations import RelationsFold
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine import protocol
+from streams.engine.allocator import keep_freed_memory
 from streams.engine.garbage import collect_seldom
 from streams.engine.memory import MemoryTopics, MemoryWorker
 from streams.ops.broker import EmbeddedBroker
@@ -66,7 +67,7 @@ STAGES: Final = {
     (Windows, "add"): "windows",
     (row, "feature_vector"): "features",
     (Predictor, "predict"): "scores",
-    (deciding, "shortlist"): "retrieval",
+    (deciding, "shortlists"): "retrieval",
     (deciding, "slate_features"): "slate features",
     (deciding, "decide"): "choice",
     (deciding.Decider, "decide"): "deciding",
@@ -113,7 +114,8 @@ def measure_core(quick: bool) -> dict[str, Any]:
     rounds, warm = (16, 4) if quick else (60, 12)
     core, shop, stages = Core(Settings()), Shop(), Stages()
     cpu_ns, wall_ns, events, decisions = 0, 0, 0, 0
-    collect_seldom()  # as a worker does
+    collect_seldom()  # as a worker does, and what follows
+    keep_freed_memory()
     for number in range(warm + rounds):
         for event in shop.events(BATCH_RECORDS):
             core.publish(event)

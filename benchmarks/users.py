@@ -25,6 +25,7 @@ from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
 from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
+from streams.engine.allocator import keep_freed_memory
 from streams.engine.garbage import collect_seldom
 from streams.engine.memory import MemoryRecord
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
@@ -98,7 +99,8 @@ def measure_users(quick: bool) -> dict[str, Any]:
     """Folds one event of each user, then opens the table again as a worker does that starts."""
     users = USERS // 10 if quick else USERS
     settings = Settings(kafka=Kafka(partitions=1))
-    collect_seldom()  # as a worker does
+    collect_seldom()  # as a worker does, and what follows
+    keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="headrace-users-") as folder:
         table = DiskTable(Path(folder) / "table", settings.engine)
         before_mib = rss_mib()

@@ -28,7 +28,7 @@ from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
 from streams.core.retrieval.popular_only import popular_shortlist
-from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlist
+from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlists
 from streams.core.row import OpenDecision, Transition
 from streams.core.sampling import sampled
 
@@ -112,13 +112,13 @@ class Decider:
         refs = [event_ref(CLICKSTREAM, self._partition, each.offset) for each in pending]
         contexts = [each.context for each in pending]
         size = self._settings.decisions.shortlist
-        shortlists = [
-            (popular_shortlist if policy == POPULAR else shortlist)(self._catalogue, context, size)
-            for context, policy in zip(contexts, policies, strict=True)
-        ]
-        features = slate_features(self._catalogue, contexts, shortlists)
-        choices = self._choose(pending, policies, refs, shortlists, features)
-        return [_Made(*parts) for parts in zip(refs, shortlists, features, choices, strict=True)]
+        found = shortlists(self._catalogue, contexts, size)
+        for place, policy in enumerate(policies):
+            if policy == POPULAR:
+                found[place] = popular_shortlist(self._catalogue, contexts[place], size)
+        features = slate_features(self._catalogue, contexts, found)
+        choices = self._choose(pending, policies, refs, found, features)
+        return [_Made(*parts) for parts in zip(refs, found, features, choices, strict=True)]
 
     def _choose(
         self,

@@ -13,6 +13,7 @@ from yarl import URL
 from streams.contract.errors import BrokenInvariant, RefusedStart
 from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, RELATIONS
+from streams.engine.allocator import keep_freed_memory
 from streams.engine.connection import faust_credentials
 from streams.engine.delivery import Delivery
 from streams.engine.exits import FAILED, OVERDUE, REFUSED, UNREACHABLE, end_process
@@ -132,6 +133,7 @@ class BatchApp(faust.App):
         )
         await super().on_start()
         collect_seldom()
+        keep_freed_memory()
         self.watchdog.start()
 
     async def _take_over(self, assigned: set[TP]) -> None:

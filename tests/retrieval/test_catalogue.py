@@ -181,13 +181,3 @@ def test_nothing_is_known_of_what_was_never_named() -> None:
     assert made.find(None) is None
     assert made.find_category("hats") == made.find_category(None) == NO_CATEGORY
     assert list(made.popular) == list(made.newest) == list(made.popular_in(NO_CATEGORY)) == []
-
-
-@given(st.lists(summaries, min_size=1, max_size=20))
-def test_rules_are_the_neighbours_and_their_closeness_whatever_was_read_before(feed: list[ItemSummary]) -> None:
-    made = Catalogue(SETTINGS)
-    for each in feed:
-        made.apply([each])
-        for item in range(len(made)):
-            rules = zip(made.neighbours[item].tolist(), made.closeness[item].tolist(), strict=True)
-            assert made.rules(item) == [(other, share) for other, share in rules if other >= 0]

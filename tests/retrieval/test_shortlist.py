@@ -11,7 +11,8 @@ from streams.contract.settings import Items, Settings
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
 from streams.core.retrieval.rules import LAST_ITEMS
-from streams.core.retrieval.shortlist import KINDS, shortlist
+from streams.core.retrieval.shortlist import KINDS, shortlist, shortlists
+from tests.retrieval.plain import QUOTAS, plain_shortlist
 
 SETTINGS = Settings(items=Items(neighbours=24))
 CATEGORIES = ("hats", "shoes", "bags")
@@ -88,9 +89,33 @@ def test_it_is_full_has_nothing_twice_and_not_the_current_item(asked: Context, s
     assert set(found.kinds) <= set(range(len(KINDS)))
 
 
-@given(contexts)
-def test_it_is_the_same_every_time(asked: Context) -> None:
-    assert shortlist(SHOP, asked, 20) == shortlist(SHOP, asked, 20)
+summaries = st.builds(
+    lambda item, category, popularity, rules, bought: ItemSummary(
+        item, category, 10.0, 0, 0, popularity, 0.0, 0.0, list(rules), list(rules.values()), bought, [1.0] * len(bought)
+    ),
+    items,
+    st.sampled_from([None, *CATEGORIES]),
+    st.integers(0, 9).map(float),
+    st.dictionaries(items, st.sampled_from([0.5, 1.0, 2.0]), max_size=24),
+    st.lists(items, max_size=3, unique=True),
+)
+
+
+@given(st.lists(summaries, max_size=12), st.lists(contexts, max_size=8), st.sampled_from(sorted(QUOTAS)))
+def test_many_at_once_are_as_plain_python_makes_them_one_by_one(
+    feed: list[ItemSummary], asked: list[Context], size: int
+) -> None:
+    made = shop(40)
+    made.apply(feed)
+    assert shortlists(made, asked, size) == [plain_shortlist(made, each, size) for each in asked]
+
+
+@given(st.lists(contexts, max_size=8))
+def test_those_of_a_new_shop_are_as_plain_python_makes_them(asked: list[Context]) -> None:
+    made = Catalogue(SETTINGS)
+    for feed in ([], [ItemSummary("item-1", None, None, 0, 0, 1.0, 0.0, 0.0, ["item-2"], [1.0])]):
+        made.apply(feed)
+        assert shortlists(made, asked, 20) == [plain_shortlist(made, each, 20) for each in asked]
 
 
 def test_every_kind_has_its_share() -> None:

@@ -1,6 +1,6 @@
 """The items feed as arrays: what retrieval and ranking know of every item."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import chain
 from math import inf, log, log1p, log2, nan
 from typing import Final, TypeVar
@@ -20,8 +20,6 @@ _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 
 _CTR_PRIOR: Final = 0.05
 _CTR_PRIOR_IMPRESSIONS: Final = 20.0
-_MAX_RULES: Final = 4096
-"""Items whose rules are kept as Python's own values, which retrieval reads again and again."""
 _TIE_BREAK: Final = 1e-6
 """In doublings of popularity: below what matters, above what rounding changes."""
 
@@ -80,7 +78,6 @@ class Catalogue:
         self.neighbours = np.full((0, n_neighbours), -1, np.int32)
         self.closeness = np.zeros((0, n_neighbours), np.float32)
         self.bought: dict[int, list[int]] = {}
-        self._rules: dict[int, list[tuple[int, float]]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -89,35 +86,27 @@ class Catalogue:
         """Returns an item's index, ``None`` for one that the feed has not named yet."""
         return None if item_id is None else self._indices.get(item_id)
 
+    def find_all(self, item_ids: Iterable[str]) -> list[int]:
+        """Returns the indices of the items that the feed has named, in their order."""
+        return [item for item in map(self._indices.get, item_ids) if item is not None]
+
     def find_category(self, category: str | None) -> int:
         """Returns a category's number, :data:`NO_CATEGORY` for none and for one that no item is in."""
         return NO_CATEGORY if category is None else self._category_indices.get(category, NO_CATEGORY)
 
     @property
-    def popular(self) -> Sequence[int]:
+    def popular(self) -> list[int]:
         """Indices of the most popular items, first the most popular."""
         return self._tops.overall
 
     @property
-    def newest(self) -> Sequence[int]:
+    def newest(self) -> list[int]:
         """Indices of the items that were first seen last, newest first."""
         return self._tops.newest
 
-    def popular_in(self, category: int) -> Sequence[int]:
+    def popular_in(self, category: int) -> list[int]:
         """Indices of the most popular items of a category; none for :data:`NO_CATEGORY`."""
-        return self._tops.by_category.get(category, ())
-
-    def rules(self, item: int) -> Sequence[tuple[int, float]]:
-        """Returns an item's neighbours with their closeness, strongest first."""
-        rules = self._rules.get(item)
-        if rules is None:
-            if len(self._rules) >= _MAX_RULES:
-                self._rules.clear()
-            neighbours = self.neighbours[item]
-            neighbours = neighbours[neighbours >= 0]
-            closeness = self.closeness[item, : len(neighbours)]
-            rules = self._rules[item] = list(zip(neighbours.tolist(), closeness.tolist(), strict=True))
-        return rules
+        return self._tops.by_category.get(category, [])
 
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
         """Takes a part of the feed, in order; of several summaries of an item the last holds."""
@@ -131,8 +120,6 @@ class Catalogue:
         self._reserve(len(self.ids))
         lost = self._write(indices, latest)
         self._write_neighbours(indices, neighbours, latest)
-        for item in indices.tolist():
-            self._rules.pop(item, None)
         standing = self.standing[: len(self)]
         self._tops.update(indices, standing, self.first_seen_ms, self.category, self._tie_break, lost=lost)
 

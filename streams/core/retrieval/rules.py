@@ -16,10 +16,10 @@ BACKWARDS: Final = 0.5
 SHARE_PRIOR: Final = 5.0
 """Weight that is taken to have led elsewhere, so that one visit is not a rule."""
 
-_RECENCY: Final = (1.0, 0.4, 0.16, 0.064, 0.0256)
+RECENCY: Final = (1.0, 0.4, 0.16, 0.064, 0.0256)
 """Weight of what the last items lead to, the last one first."""
-LAST_ITEMS: Final = len(_RECENCY)
-_RETURN: Final = 0.05
+LAST_ITEMS: Final = len(RECENCY)
+RETURN: Final = 0.05
 """Share of sessions that are taken to return to the item before the last one, and a half, a third of it to others."""
 _MOST_HALF_LIVES: Final = 500.0
 
@@ -58,11 +58,11 @@ def rank(last_items: Sequence[_ItemT], closest: Callable[[_ItemT], Iterable[tupl
     """
     scores: dict[_ItemT, float] = {}
     score_of = scores.get
-    for recency, source in zip(_RECENCY, last_items, strict=False):
+    for recency, source in zip(RECENCY, last_items, strict=False):
         for item, share in closest(source):
             scores[item] = score_of(item, 0.0) + recency * share
     for distance, item in enumerate(last_items[1:LAST_ITEMS], start=1):
-        scores[item] = score_of(item, 0.0) + _RETURN / distance
+        scores[item] = score_of(item, 0.0) + RETURN / distance
     if last_items:
         scores.pop(last_items[0], None)
     return sorted(scores, key=scores.__getitem__, reverse=True)
