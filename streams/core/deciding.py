@@ -21,16 +21,18 @@ from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, CONTROL, DECISIONS, POPULAR, RECOMMENDATIONS
 from streams.core.policies.choice import Deciding, decide
 from streams.core.policies.decision_id import decision_id
-from streams.core.policies.features import slate_features
+from streams.core.policies.features import N_FEATURES, padded, slate_features
 from streams.core.policies.models import PolicyModels
-from streams.core.policies.q_agent import action_mask
+from streams.core.policies.q_agent import action_masks
 from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import Context
 from streams.core.retrieval.popular_only import popular_shortlist
-from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlists
+from streams.core.retrieval.shortlist import KINDS, shortlists
 from streams.core.row import OpenDecision, Transition
 from streams.core.sampling import sampled
+
+Float64Array = NDArray[np.float64]
 
 _LOG_SALT: Final = 101
 
@@ -55,24 +57,28 @@ class PendingDecision:
     transition: Transition | None = None
 
 
-class _Choice(NamedTuple):
-    """What was chosen for one decision, as plain values."""
+class _Made(NamedTuple):
+    """What one policy decided at one event, as plain values.
 
+    Attributes:
+        shortlist: Names of the items that could be shown.
+        kinds: Of each of them.
+        features: Of each of them, encoded as in the log.
+        slot_features: Of each of the slate, encoded as in the row.
+        slate: Places in the shortlist.
+    """
+
+    event_ref: str
+    shortlist: list[str]
+    kinds: list[int]
+    features: bytes
+    slot_features: bytes
     slate: list[int]
     propensities: list[float]
     scores: list[float]
     kind: int
     kind_probability: float
     mask: int
-
-
-class _Made(NamedTuple):
-    """What one policy decided at one event."""
-
-    ref: str
-    found: Shortlist
-    features: NDArray[np.float64]
-    choice: _Choice
 
 
 class Decider:
@@ -117,65 +123,60 @@ class Decider:
             if policy == POPULAR:
                 found[place] = popular_shortlist(self._catalogue, contexts[place], size)
         features = slate_features(self._catalogue, contexts, found)
-        choices = self._choose(pending, policies, refs, found, features)
-        return [_Made(*parts) for parts in zip(refs, found, features, choices, strict=True)]
-
-    def _choose(
-        self,
-        pending: Sequence[PendingDecision],
-        policies: Sequence[str],
-        refs: Sequence[str],
-        shortlists: Sequence[Shortlist],
-        features: NDArray[np.float64],
-    ) -> list[_Choice]:
+        kinds = padded(found).kinds
+        masks = action_masks(kinds)
         settings = self._settings.decisions
-        kinds = np.full(features.shape[:2], -1)
-        for place, found in enumerate(shortlists):
-            kinds[place, : len(found.kinds)] = found.kinds
-        masks = [action_mask(found.kinds) for found in shortlists]
         chosen = decide(
             policies,
             features,
-            np.array([len(found.items) for found in shortlists]),
+            np.array([len(each.items) for each in found]),
             kinds,
             np.array([each.state for each in pending]),
-            np.array(masks),
-            np.array([draw(ref, self._settings.seed, settings.slate + 2) for ref in refs]),
+            masks,
+            draw(refs, self._settings.seed, settings.slate + 2),
             self._models,
             self._policies,
             settings,
         )
+        is_control = np.array([policy == CONTROL for policy in policies])
+        name_of = self._catalogue.ids.__getitem__
         lengths = (chosen.slates >= 0).sum(axis=1).tolist()
-        columns = (chosen.slates, chosen.propensities, chosen.scores, chosen.kinds, chosen.kind_probabilities)
-        rows: Any = zip(lengths, *(column.tolist() for column in columns), masks, strict=True)
-        return [
-            _Choice(slate[:length], propensities[:length], scores[:length], *of_kind)
-            for length, slate, propensities, scores, *of_kind in rows
-        ]
+        made: Any = zip(
+            refs,
+            [[*map(name_of, each.items)] for each in found],
+            [each.kinds for each in found],
+            _encoded(features, [len(each.items) for each in found]),
+            _encoded(_of_slots(features, chosen.slates, is_control), lengths),
+            _cut(chosen.slates, lengths),
+            _cut(chosen.propensities, lengths),
+            _cut(chosen.scores, lengths),
+            chosen.kinds.tolist(),
+            chosen.kind_probabilities.tolist(),
+            masks.tolist(),
+            strict=True,
+        )
+        return [_Made(*values) for values in made]
 
     def _settle(self, each: PendingDecision, made: _Made) -> list[Output]:
         """Fills a decision into the row, and tells the shop."""
-        ref, found, features, choice = made
         if each.transition is not None:
-            each.transition.action = choice.kind
-            each.transition.mask = choice.mask
-        items = [self._catalogue.ids[found.items[slot]] for slot in choice.slate]
+            each.transition.action = made.kind
+            each.transition.mask = made.mask
+        items = [made.shortlist[slot] for slot in made.slate]
         versions = self._models.versions
         decision = each.decision
         decision.items = items
-        decision.decision_id = decision_id(ref, each.policy, items, choice.propensities, versions)
-        decision.features = _with_position(features[choice.slate], is_control=each.policy == CONTROL).tobytes()
+        decision.decision_id = decision_id(made.event_ref, each.policy, items, made.propensities, versions)
+        decision.features = made.slot_features
         recommendation = Recommendation(
             decision.decision_id,
-            ref,
+            made.event_ref,
             each.user_id,
             each.context.timestamp_ms,
             each.policy,
             [
-                RecommendedItem(item, None if isnan(score) else score, propensity, KINDS[found.kinds[slot]])
-                for item, score, propensity, slot in zip(
-                    items, choice.scores, choice.propensities, choice.slate, strict=True
-                )
+                RecommendedItem(item, None if isnan(score) else score, propensity, KINDS[made.kinds[slot]])
+                for item, score, propensity, slot in zip(items, made.scores, made.propensities, made.slate, strict=True)
             ],
             versions,
         )
@@ -186,27 +187,26 @@ class Decider:
 
     def _log(self, each: PendingDecision, made: _Made, policy: str) -> list[Output]:
         """Says all that is needed to evaluate another policy on what ``policy`` decided, if this event is sampled."""
-        ref, found, features, choice = made
         rate = self._settings.decisions.log_rate
         if not rate or not sampled(self._partition, each.offset, _LOG_SALT, rate):
             return []
         is_shadow = policy != each.policy
         logged = LoggedDecision(
             decision_id=f"{each.decision.decision_id}/{policy}" if is_shadow else each.decision.decision_id,
-            event_ref=ref,
+            event_ref=made.event_ref,
             user_id=each.user_id,
             timestamp_ms=each.context.timestamp_ms,
             policy=policy,
-            shortlist=[self._catalogue.ids[item] for item in found.items],
-            kinds=found.kinds,
-            features=features[: len(found.items)].tobytes(),
-            slate=choice.slate,
-            propensities=choice.propensities,
+            shortlist=made.shortlist,
+            kinds=made.kinds,
+            features=made.features,
+            slate=made.slate,
+            propensities=made.propensities,
             state=each.state,
-            kind=choice.kind,
-            kind_probability=choice.kind_probability,
+            kind=made.kind,
+            kind_probability=made.kind_probability,
             epsilon=self._settings.decisions.q_epsilon,
-            mask=choice.mask,
+            mask=made.mask,
             models=self._models.versions,
             sampling_rate=rate,
             shadow=is_shadow,
@@ -214,11 +214,23 @@ class Decider:
         return [Output(DECISIONS, each.user_id.encode(), MSGPACK.encode(logged))]
 
 
-def _with_position(features: NDArray[np.float64], *, is_control: bool) -> NDArray[np.float32]:
-    """Appends the position and whether the control chose: what the bandit's learner corrects for."""
-    n_slots, n_features = features.shape
-    wide = np.empty((n_slots, n_features + 2), np.float32)
-    wide[:, :-2] = features
-    wide[:, -2] = np.arange(n_slots)
-    wide[:, -1] = is_control
+def _of_slots(features: Float64Array, slates: NDArray[np.int64], is_control: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Gathers what the bandit's learner reads: each slot's features, its position, and whether the control chose."""
+    n_decisions, n_slots = slates.shape
+    wide = np.empty((n_decisions, n_slots, N_FEATURES + 2), np.float32)
+    wide[:, :, :-2] = np.take_along_axis(features, np.maximum(slates, 0)[:, :, None], axis=1)
+    wide[:, :, -2] = np.arange(n_slots)
+    wide[:, :, -1] = is_control[:, None]
     return wide
+
+
+def _encoded(rows: NDArray[Any], lengths: Sequence[int]) -> list[bytes]:
+    """Encodes the first rows of each decision, ``(n_decisions, n_rows, n_columns)``; so many as ``lengths`` says."""
+    encoded = rows.tobytes()
+    row_bytes = rows.itemsize * rows.shape[2]
+    begins = range(0, len(encoded), row_bytes * rows.shape[1])
+    return [encoded[begin : begin + row_bytes * length] for begin, length in zip(begins, lengths, strict=True)]
+
+
+def _cut(values: NDArray[Any], lengths: Sequence[int]) -> list[list[Any]]:
+    return [row[:length] for row, length in zip(values.tolist(), lengths, strict=True)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streams.contract.records import LoggedDecision, Recommendation, decode_logged_decision
 from streams.contract.topics import CLICKSTREAM, DECISIONS
-from streams.core.policies.q_agent import NOTHING, action_mask, session_state
+from streams.core.policies.q_agent import NOTHING, action_masks, session_state
 from tests.behaviour.shop import SETTINGS, Shop
 from tests.pipeline.running import differing, user_rows
 
@@ -59,7 +59,7 @@ def test_a_trajectory_computed_by_hand() -> None:
     assert steps(shop) == [Step(one.state, one.kind, at(two), 1.0 + 2.0), Step(two.state, two.kind, TERMINAL, 5.0)]
     for decision in (one, two):
         assert decision.mask >> decision.kind & 1
-        assert decision.mask == action_mask(decision.kinds)
+        assert decision.mask == action_masks(np.array([decision.kinds]))[0]
         assert decision.epsilon == SETTINGS.decisions.q_epsilon
 
 

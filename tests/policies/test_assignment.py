@@ -1,5 +1,7 @@
 """Who is on which policy, what a decision is drawn from, and what it is called, depend on nothing but their names."""
 
+from hashlib import shake_128
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,7 +53,7 @@ def test_a_change_of_shares_moves_hardly_more_shoppers_than_it_must() -> None:
 
 
 def test_uniforms_are_uniform_and_independent() -> None:
-    numbers = np.array([draw(f"clickstream-0-{offset}", 1, 4) for offset in range(N)])
+    numbers = draw([f"clickstream-0-{offset}" for offset in range(N)], 1, 4)
     assert ((numbers >= 0.0) & (numbers < 1.0)).all()
     assert np.abs(numbers.mean(axis=0) - 0.5).max() < 5 * np.sqrt(1 / 12 / N)
     assert np.abs(numbers.var(axis=0) - 1 / 12).max() < 5 * np.sqrt(1 / 180 / N)
@@ -60,9 +62,17 @@ def test_uniforms_are_uniform_and_independent() -> None:
 
 
 def test_another_event_or_seed_draws_otherwise() -> None:
-    assert list(draw("clickstream-0-1", 0, 7)) == list(draw("clickstream-0-1", 0, 7))
-    drawn = {tuple(draw(ref, seed, 2)) for ref in ("clickstream-0-1", "clickstream-1-1") for seed in (0, 1)}
-    assert len(drawn) == 4
+    refs = ["clickstream-0-1", "clickstream-1-1"]
+    assert draw(refs, 0, 7).tolist() == draw(refs, 0, 7).tolist()
+    assert len({tuple(numbers) for seed in (0, 1) for numbers in draw(refs, seed, 2).tolist()}) == 4
+
+
+def test_uniforms_are_the_first_53_bits_of_each_word_of_the_events_digest() -> None:
+    refs = [f"clickstream-0-{offset}" for offset in range(9)]
+    for ref, numbers in zip(refs, draw(refs, 7, 4).tolist(), strict=True):
+        digest = shake_128(f"7\0{ref}".encode()).digest(32)
+        words = [int.from_bytes(digest[begin : begin + 8], "little") for begin in range(0, 32, 8)]
+        assert numbers == [(word >> 11) / 2**53 for word in words]
 
 
 NAMED = ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0})

@@ -16,7 +16,7 @@ from streams.contract.settings import Decisions
 from streams.core.policies.choice import Choices, decide, deciding_policies
 from streams.core.policies.features import FINGERPRINT, N_FEATURES
 from streams.core.policies.models import UNTRAINED, PolicyModels
-from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, action_mask
+from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, action_masks
 from streams.core.retrieval.shortlist import KINDS
 
 WIDTH = 20
@@ -62,7 +62,7 @@ def batch(n: int, seed: int) -> dict[str, Any]:
         "n_items": n_items,
         "kinds": kinds,
         "states": random.integers(0, N_STATES, n),
-        "masks": np.array([action_mask(set(row.tolist()) - {-1}) for row in kinds], np.int64),
+        "masks": action_masks(kinds),
         "uniforms": random.random((n, SETTINGS.slate + 2)),
     }
 

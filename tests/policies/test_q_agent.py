@@ -10,7 +10,7 @@ from streams.core.policies.q_agent import (
     N_ACTIONS,
     N_STATES,
     NOTHING,
-    action_mask,
+    action_masks,
     choose_kinds,
     learn,
     session_state,
@@ -51,7 +51,7 @@ def test_kinds_are_chosen_as_often_as_their_probabilities_say(mask: int) -> None
 def test_without_candidates_nothing_is_shown_for_sure() -> None:
     for explore in (0.1, 0.9):
         chosen = choose_kinds(
-            np.ones((1, N_ACTIONS)), np.array([action_mask([])]), 0.5, np.array([explore]), np.array([0.9])
+            np.ones((1, N_ACTIONS)), action_masks(np.zeros((1, 0), np.int64)), 0.5, np.array([explore]), np.array([0.9])
         )
         assert chosen.kinds.tolist() == [NOTHING]
         assert chosen.probabilities.tolist() == [1.0]

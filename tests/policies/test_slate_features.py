@@ -1,7 +1,7 @@
 """Features say what is so of an item and a shopper, and are zero where there is no item."""
 
 from collections.abc import Mapping, Sequence
-from math import exp, log1p, sqrt
+from math import exp, isnan, log1p, sqrt
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
 from streams.core.policies.features import FEATURES, N_FEATURES, slate_features
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
 from streams.core.retrieval.context import Context
 from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
 
@@ -53,6 +53,43 @@ def described(asked: Context, item_id: str, kind: int = 0) -> Mapping[str, float
     assert item is not None
     features = slate_features(made, [asked], [Shortlist([item], [kind])])
     return dict(zip(FEATURES, features[0, 0].tolist(), strict=True))
+
+
+def plainly_described(made: Catalogue, asked: Context, item: int, kind: int) -> list[float]:
+    """The features of one item in plain Python, number by number."""
+    name, own = made.ids[item], made.category[item]
+    before = [other for other in asked.recent_items[:3] if other != asked.item_id][:2]
+    current, *others = (closeness(made, source, item) for source in (asked.item_id, *before, None, None))
+    shares = {made.find_category(category): share for category, share in asked.category_shares.items()}
+    share = 0.0 if own == NO_CATEGORY else shares.get(own, 0.0)
+    log_price, usual = made.log_price[item].item(), asked.usual_log_price
+    is_unknown = isnan(log_price) or usual is None
+    distance = 0.0 if usual is None or isnan(log_price) else min(0.5 * abs(log_price - usual), 1.0)
+    ctr = 5.0 * made.ctr[item].item()
+    return [
+        1.0,
+        0.1 * made.log_popularity[item].item(),
+        ctr,
+        sqrt(current),
+        sqrt(0.5 * (others[0] + others[1])),
+        float(own != NO_CATEGORY and own == made.find_category(asked.category)),
+        share,
+        distance,
+        float(is_unknown),
+        float(name in asked.cart_items),
+        float(name in asked.session_items or name in asked.view_counts),
+        float(asked.timestamp_ms - made.first_seen_ms[item] < 24 * HOUR_MS),
+        *(float(number == kind) for number in range(len(KINDS))),
+        ctr * share,
+    ]
+
+
+def closeness(made: Catalogue, source: str | None, item: int) -> float:
+    found = made.find(source)
+    if found is None:
+        return 0.0
+    shares: dict[int, float] = dict(zip(made.neighbours[found].tolist(), made.closeness[found].tolist(), strict=True))
+    return shares.get(item, 0.0)
 
 
 def test_rows_beyond_a_shortlist_are_zero() -> None:
@@ -133,8 +170,8 @@ def test_the_cart_and_what_was_seen(known: dict[str, Any], in_cart: float, seen:
     assert (hat["in_cart"], hat["seen"]) == (in_cart, seen)
 
 
-def test_a_decisions_features_have_the_same_bits_in_any_batch() -> None:
-    made, random = shop(), np.random.default_rng(1)
+def many() -> tuple[list[Context], list[Shortlist]]:
+    random = np.random.default_rng(1)
     names: Sequence[str] = [*ITEMS, "?"]
     asked, lists = [], []
     for _ in range(60):
@@ -146,12 +183,27 @@ def test_a_decisions_features_have_the_same_bits_in_any_batch() -> None:
                 category="hats",
                 recent_items=recent,
                 cart_items=recent[1:2],
+                session_items=recent[:2],
+                view_counts={recent[3]: 1},
                 category_shares=shares,
-                usual_log_price=float(random.normal(3.0)),
+                usual_log_price=float(random.normal(3.0)) if random.random() < 0.8 else None,
             )
         )
         items = random.permutation(len(ITEMS))[: random.integers(0, 5)].tolist()
         lists.append(Shortlist(items, random.integers(0, 4, len(items)).tolist()))
+    return asked, lists
+
+
+def test_features_are_to_the_bit_what_plain_python_makes_of_each_item() -> None:
+    made, (asked, lists) = shop(), many()
+    features = slate_features(made, asked, lists)
+    for place, (each, (items, kinds)) in enumerate(zip(asked, lists, strict=True)):
+        plain = [plainly_described(made, each, *pair) for pair in zip(items, kinds, strict=True)]
+        assert features[place, : len(items)].tolist() == plain
+
+
+def test_a_decisions_features_have_the_same_bits_in_any_batch() -> None:
+    made, (asked, lists) = shop(), many()
     together = slate_features(made, asked, lists)
     for size in (1, 7):
         for start in range(0, len(asked), size):

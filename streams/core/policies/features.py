@@ -1,7 +1,8 @@
 """Shared (context × item) features: what the bandit knows of showing an item to a shopper."""
 
 from collections.abc import Sequence
-from typing import Final
+from itertools import chain
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
 from streams.core.retrieval.context import Context
+from streams.core.retrieval.related import NOBODY
 from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 FEATURES: Final = (
     "bias",
@@ -41,8 +44,9 @@ FINGERPRINT: Final = crc32("\n".join(FEATURES).encode())
 """Equal for equal features only; what learned on others is refused."""
 
 _COLUMN: Final = {name: column for column, name in enumerate(FEATURES)}
-_FIRST_KIND: Final = _COLUMN[f"kind_{KINDS[0]}"]
-_NOBODY: Final = -2
+_KINDS: Final = slice(_COLUMN[f"kind_{KINDS[0]}"], _COLUMN[f"kind_{KINDS[0]}"] + len(KINDS))
+_NONE: Final = -2
+"""The category of items that have none: no shopper leans to it."""
 _LAST_ITEMS: Final = 3
 _NEW_MS: Final = 86_400_000
 _LOG_POPULARITY_SCALE: Final = 0.1
@@ -57,93 +61,108 @@ def slate_features(catalogue: Catalogue, contexts: Sequence[Context], shortlists
     Returns:
         ``(n_decisions, MAX_ITEMS, N_FEATURES)``, zero beyond a shortlist's end.
     """
-    n_decisions = len(contexts)
-    features = np.zeros((n_decisions, MAX_ITEMS, N_FEATURES))
-    lengths = [len(found.items) for found in shortlists]
-    # One row for each item that there is, of all decisions one after the other.
-    items = np.array([item for found in shortlists for item in found.items], np.int64)
-    owner = np.repeat(np.arange(n_decisions), lengths)
-    if not len(items):
+    features = np.zeros((len(contexts), MAX_ITEMS, N_FEATURES))
+    items, kinds = padded(shortlists)
+    there = items >= 0
+    if not there.any():
         return features
-    rows = np.zeros((len(items), N_FEATURES))
-    rows[:, _COLUMN["bias"]] = 1.0
-    _describe_items(rows, catalogue, items)
-    _describe_closeness(rows, catalogue, contexts, items, owner)
-    _describe_categories(rows, catalogue, contexts, items, owner)
-    _describe_prices(rows, catalogue, contexts, items, owner)
-    _describe_history(rows, catalogue, contexts, shortlists)
+    _describe_items(features, catalogue, items)
+    _describe_closeness(features, catalogue, contexts, items)
+    _describe_categories(features, catalogue, contexts, items)
+    _describe_prices(features, catalogue, contexts, items)
+    _describe_history(features, catalogue, contexts, shortlists, there)
     now_ms = np.array([context.timestamp_ms for context in contexts])
-    rows[:, _COLUMN["new"]] = now_ms[owner] - catalogue.first_seen_ms[items] < _NEW_MS
-    kinds = np.array([kind for found in shortlists for kind in found.kinds], np.int64)
-    rows[np.arange(len(items)), _FIRST_KIND + kinds] = 1.0
-    rows[:, _COLUMN["ctr_x_category_share"]] = rows[:, _COLUMN["ctr"]] * rows[:, _COLUMN["category_share"]]
-    features[np.arange(MAX_ITEMS) < np.array(lengths)[:, None]] = rows
+    features[:, :, _COLUMN["new"]] = now_ms[:, None] - catalogue.first_seen_ms[items] < _NEW_MS
+    features[:, :, _KINDS] = kinds[:, :, None] == np.arange(len(KINDS))
+    ctr, category_share = features[:, :, _COLUMN["ctr"]], features[:, :, _COLUMN["category_share"]]
+    features[:, :, _COLUMN["ctr_x_category_share"]] = ctr * category_share
+    features[~there] = 0.0
     return features
 
 
-def _describe_items(rows: Float64Array, catalogue: Catalogue, items: Int64Array) -> None:
-    rows[:, _COLUMN["log_popularity"]] = _LOG_POPULARITY_SCALE * catalogue.log_popularity[items]
-    rows[:, _COLUMN["ctr"]] = _CTR_SCALE * catalogue.ctr[items]
+class Padded(NamedTuple):
+    """Shortlists as arrays, -1 beyond the end, ``(n_decisions, MAX_ITEMS)`` each."""
+
+    items: Int64Array
+    kinds: Int64Array
+
+
+def padded(shortlists: Sequence[Shortlist]) -> Padded:
+    """Brings shortlists to one length."""
+    lengths = np.array([len(found.items) for found in shortlists], np.int64)
+    there = np.arange(MAX_ITEMS) < lengths[:, None]
+    items, kinds = np.full(there.shape, NOBODY), np.full(there.shape, NOBODY)
+    items[there] = list(chain.from_iterable(found.items for found in shortlists))
+    kinds[there] = list(chain.from_iterable(found.kinds for found in shortlists))
+    return Padded(items, kinds)
+
+
+def _describe_items(features: Float64Array, catalogue: Catalogue, items: Int64Array) -> None:
+    features[:, :, _COLUMN["bias"]] = 1.0
+    features[:, :, _COLUMN["log_popularity"]] = _LOG_POPULARITY_SCALE * catalogue.log_popularity[items]
+    features[:, :, _COLUMN["ctr"]] = _CTR_SCALE * catalogue.ctr[items]
 
 
 def _describe_closeness(
-    rows: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array, owner: Int64Array
+    features: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array
 ) -> None:
-    sources = np.array([_last_items(catalogue, context) for context in contexts], np.int64).reshape(-1, _LAST_ITEMS)
-    shares = np.zeros((len(items), _LAST_ITEMS))
-    for rank in range(_LAST_ITEMS):
-        source = np.maximum(sources[:, rank], 0)
-        is_known = sources[:, rank] >= 0
-        match, place = ((catalogue.neighbours[source][owner] == items[:, None]) & is_known[owner, None]).nonzero()
-        shares[match, rank] = catalogue.closeness[source[owner[match]], place]
-    rows[:, _COLUMN["closeness"]] = np.sqrt(shares[:, 0])
-    rows[:, _COLUMN["recent_closeness"]] = np.sqrt(0.5 * (shares[:, 1] + shares[:, 2]))
+    names = chain.from_iterable(map(_last_items, contexts))
+    last_items = np.array(catalogue.number(names, NOBODY)).reshape(-1, _LAST_ITEMS).T
+    shares = np.zeros((_LAST_ITEMS, *items.shape))
+    compared = items.astype(catalogue.neighbours.dtype)[:, :, None]
+    for share, sources in zip(shares, last_items, strict=True):
+        match = np.flatnonzero((catalogue.neighbours[sources][:, None, :] == compared) & (sources >= 0)[:, None, None])
+        which, place = np.divmod(match, catalogue.neighbours.shape[1])
+        share.ravel()[which] = catalogue.closeness[sources[which // MAX_ITEMS], place]
+    features[:, :, _COLUMN["closeness"]] = np.sqrt(shares[0])
+    features[:, :, _COLUMN["recent_closeness"]] = np.sqrt(0.5 * (shares[1] + shares[2]))
 
 
-def _last_items(catalogue: Catalogue, context: Context) -> list[int]:
-    """The current item and the two that were looked at before it, :data:`_NOBODY` where there is none."""
+def _last_items(context: Context) -> list[str | None]:
+    """The current item and the two that were looked at before it, ``None`` where there is none."""
     current = context.item_id
-    last = [current, *(item_id for item_id in context.recent_items[:_LAST_ITEMS] if item_id != current)][:_LAST_ITEMS]
-    indices = [_NOBODY if (found := catalogue.find(item_id)) is None else found for item_id in last]
-    return indices + [_NOBODY] * (_LAST_ITEMS - len(indices))
+    before = [item_id for item_id in context.recent_items[:_LAST_ITEMS] if item_id != current]
+    return [current, *before, None, None][:_LAST_ITEMS]
 
 
 def _describe_categories(
-    rows: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array, owner: Int64Array
+    features: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array
 ) -> None:
-    find = catalogue.find_category
-    category = catalogue.category[items]
-    own = np.array([find(context.category) for context in contexts])[owner]
-    rows[:, _COLUMN["same_category"]] = (category == own) & (category != NO_CATEGORY)
-    favourites = np.full((len(contexts), _MAX_CATEGORIES), _NOBODY)
-    shares = np.zeros((len(contexts), _MAX_CATEGORIES))
-    for place, context in enumerate(contexts):
-        leanings = context.category_shares
-        favourites[place, : len(leanings)] = [find(name) for name in leanings]
-        shares[place, : len(leanings)] = list(leanings.values())
-    match, place = ((favourites[owner] == category[:, None]) & (category != NO_CATEGORY)[:, None]).nonzero()
-    rows[match, _COLUMN["category_share"]] = shares[owner[match], place]
+    category = np.where(catalogue.category[items] == NO_CATEGORY, _NONE, catalogue.category[items])
+    own = np.array(catalogue.find_categories([context.category for context in contexts]))
+    features[:, :, _COLUMN["same_category"]] = category == own[:, None]
+    nowhere, nothing = [NO_CATEGORY] * _MAX_CATEGORIES, [0.0] * _MAX_CATEGORIES
+    leanings = [context.category_shares for context in contexts]
+    favourites = np.array([[*catalogue.find_categories(each), *nowhere][:_MAX_CATEGORIES] for each in leanings])
+    shares = np.array([[*each.values(), *nothing][:_MAX_CATEGORIES] for each in leanings])
+    match = favourites[:, None, :] == category[:, :, None]
+    # At most one of them is not zero.
+    features[:, :, _COLUMN["category_share"]] = np.where(match, shares[:, None, :], 0.0).sum(axis=2)
 
 
 def _describe_prices(
-    rows: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array, owner: Int64Array
+    features: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array
 ) -> None:
     usual = np.array([np.nan if c.usual_log_price is None else c.usual_log_price for c in contexts])
-    distance = np.abs(catalogue.log_price[items] - usual[owner])
-    rows[:, _COLUMN["price_distance"]] = np.nan_to_num(np.minimum(_PRICE_SCALE * distance, 1.0), nan=0.0)
-    rows[:, _COLUMN["price_unknown"]] = np.isnan(distance)
+    distance = np.abs(catalogue.log_price[items] - usual[:, None])
+    is_unknown = np.isnan(distance)
+    features[:, :, _COLUMN["price_distance"]] = np.where(is_unknown, 0.0, np.minimum(_PRICE_SCALE * distance, 1.0))
+    features[:, :, _COLUMN["price_unknown"]] = is_unknown
 
 
 def _describe_history(
-    rows: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], shortlists: Sequence[Shortlist]
+    features: Float64Array,
+    catalogue: Catalogue,
+    contexts: Sequence[Context],
+    shortlists: Sequence[Shortlist],
+    there: BoolArray,
 ) -> None:
-    ids = catalogue.ids
-    in_cart: list[bool] = []
-    seen: list[bool] = []
+    name_of = catalogue.ids.__getitem__
+    in_cart, seen = bytearray(), bytearray()
     for context, found in zip(contexts, shortlists, strict=True):
-        names = [ids[item] for item in found.items]
-        cart, looked_at = context.cart_items, {*context.session_items, *context.view_counts}
-        in_cart += [name in cart for name in names] if cart else [False] * len(names)
-        seen += [name in looked_at for name in names]
-    rows[:, _COLUMN["in_cart"]] = in_cart
-    rows[:, _COLUMN["seen"]] = seen
+        names = [*map(name_of, found.items)]
+        looked_at = {*context.session_items, *context.view_counts}
+        seen.extend(map(looked_at.__contains__, names))
+        in_cart.extend(map(context.cart_items.__contains__, names) if context.cart_items else bytes(len(names)))
+    features[there, _COLUMN["in_cart"]] = np.frombuffer(in_cart, np.bool_)
+    features[there, _COLUMN["seen"]] = np.frombuffer(seen, np.bool_)

@@ -5,7 +5,6 @@ References:
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,13 +35,20 @@ def session_state(session: Session, cart_not_empty: bool) -> int:
     return state * 2 + (session.purchases > 0)
 
 
-def action_mask(kinds: Iterable[int]) -> int:
+def action_masks(kinds: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns the actions that may be chosen as bits: the kinds that have a candidate, and to show nothing.
 
-    >>> action_mask([2, 0, 2]) == 1 << 0 | 1 << 2 | 1 << NOTHING
-    True
+    Args:
+        kinds: Of each decision's candidates, ``(n, n_items)``, :data:`NO_KIND` for none.
+
+    Returns:
+        ``(n,)``.
+
+    >>> action_masks(np.array([[2, 0, 2, NO_KIND]])) == 1 << 0 | 1 << 2 | 1 << NOTHING
+    array([ True])
     """
-    return sum(1 << kind for kind in {*kinds, NOTHING})
+    masks: NDArray[np.int64] = np.bitwise_or.reduce(1 << np.where(kinds == NO_KIND, NOTHING, kinds), axis=1)
+    return masks | 1 << NOTHING
 
 
 class ChosenKinds(NamedTuple):
@@ -63,7 +69,7 @@ def choose_kinds(
 
     Args:
         values: Of the state of each decision, ``(n, N_ACTIONS)``.
-        masks: See :func:`action_mask`, ``(n,)``.
+        masks: See :func:`action_masks`, ``(n,)``.
         explores: Uniforms that say whether to explore, ``(n,)``.
         picks: Uniforms that pick among the actions when exploring, ``(n,)``.
     """

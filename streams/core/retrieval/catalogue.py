@@ -1,7 +1,7 @@
 """The items feed as arrays: what retrieval and ranking know of every item."""
 
-from collections.abc import Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from math import inf, log, log1p, log2, nan
 from typing import Final, TypeVar
 from zlib import crc32
@@ -86,6 +86,11 @@ class Catalogue:
         """Returns an item's index, ``None`` for one that the feed has not named yet."""
         return None if item_id is None else self._indices.get(item_id)
 
+    def number(self, item_ids: Iterable[str | None], unknown: int) -> list[int]:
+        """Returns the index of each item, ``unknown`` for one that the feed has not named yet."""
+        get: Callable[[str | None, int], int] = self._indices.get  # type: ignore[assignment] # None is in no dictionary
+        return [*map(get, item_ids, repeat(unknown))]
+
     def find_all(self, item_ids: Iterable[str]) -> list[int]:
         """Returns the indices of the items that the feed has named, in their order."""
         return [item for item in map(self._indices.get, item_ids) if item is not None]
@@ -93,6 +98,11 @@ class Catalogue:
     def find_category(self, category: str | None) -> int:
         """Returns a category's number, :data:`NO_CATEGORY` for none and for one that no item is in."""
         return NO_CATEGORY if category is None else self._category_indices.get(category, NO_CATEGORY)
+
+    def find_categories(self, categories: Iterable[str | None]) -> list[int]:
+        """Returns the numbers of categories, see :meth:`find_category`."""
+        get: Callable[[str | None, int], int] = self._category_indices.get  # type: ignore[assignment] # as above
+        return [*map(get, categories, repeat(NO_CATEGORY))]
 
     @property
     def popular(self) -> list[int]:
