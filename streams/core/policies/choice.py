@@ -1,10 +1,10 @@
 """The choice: every decision of a batch gets its slate by its own policy, and its exact probabilities."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streams.contract.errors import BrokenInvariant
 from streams.contract.policies import learner_of
@@ -12,13 +12,11 @@ from streams.contract.settings import Decisions
 from streams.contract.topics import CONTROL, POPULAR, Q_AGENT
 from streams.core.policies.kinds import new_policy
 from streams.core.policies.models import UNTRAINED, PolicyModels
-from streams.core.policies.policy import Policy
+from streams.core.policies.policy import Estimates, Policy
 from streams.core.policies.q_agent import NO_KIND, NOTHING, choose_kinds
-from streams.core.policies.slates import Slates
+from streams.core.policies.slates import BoolArray, Float64Array, Int64Array, Slates, draw_slates, items_that_are
+from streams.core.policies.squarecb import FEW
 from streams.core.policies.uniform import UniformPolicy
-
-Float64Array = NDArray[np.float64]
-Int64Array = NDArray[np.int64]
 
 
 class Deciding(NamedTuple):
@@ -81,36 +79,68 @@ def decide(
         uniforms: In [0, 1): one a slot, then two for the kind, ``(n_decisions, n_slots + 2)``.
         policies: What :func:`deciding_policies` makes of the settings.
     """
-    n_decisions, n_slots = len(deciders), settings.slate
-    choices = Choices(
-        slates=np.full((n_decisions, n_slots), -1),
-        propensities=np.full((n_decisions, n_slots), np.nan),
-        scores=np.full((n_decisions, n_slots), np.nan),
-        kinds=np.full(n_decisions, NO_KIND),
-        kind_probabilities=np.ones(n_decisions),
-    )
-    decided_by = np.array(deciders)
-    for name in sorted(set(deciders)):
+    n_slots = settings.slate
+    kind_chosen, kind_probabilities = np.full(len(deciders), NO_KIND), np.ones(len(deciders))
+    # One policy's decisions lie side by side, so that each has a part of every array.
+    order = np.argsort(np.array(deciders), kind="stable")
+    features, uniforms, n_shown = features[order], uniforms[order], n_items[order]
+    preferred = items_that_are(n_shown, features.shape[1])
+    shares: list[_Share] = []
+    for name, part in _parts([deciders[place] for place in order.tolist()]):
         if name not in policies:
             raise BrokenInvariant(f"there is no policy {name!r}")
         policy, learner = policies[name]
-        rows = np.flatnonzero(decided_by == name)
-        n_shown, of_kind = n_items[rows], None
         if name == Q_AGENT:
-            explores, picks = uniforms[rows, n_slots], uniforms[rows, n_slots + 1]
+            rows = order[part]
+            explores, picks = uniforms[part, n_slots], uniforms[part, n_slots + 1]
             chosen = choose_kinds(models.table[states[rows]], masks[rows], settings.q_epsilon, explores, picks)
-            choices.kinds[rows], choices.kind_probabilities[rows] = chosen
-            of_kind = kinds[rows] == chosen.kinds[:, None]
-            n_shown = np.where(chosen.kinds == NOTHING, 0, n_shown)
+            kind_chosen[rows], kind_probabilities[rows] = chosen
+            preferred[part] = kinds[rows] == chosen.kinds[:, None]
+            n_shown[part] = np.where(chosen.kinds == NOTHING, 0, n_shown[part])
         model = UNTRAINED if learner is None else models.rewards[learner]
-        estimates = model.estimate(features[rows], deviations=policy.needs_deviations)
-        slates = policy.choose(estimates, n_shown, uniforms[rows, :n_slots], of_kind)
-        choices.slates[rows], choices.propensities[rows] = slates
-        if learner is not None:
-            choices.scores[rows] = _of_slots(estimates.means, slates)
-    return choices
+        estimates = model.estimate(features[part], deviations=policy.needs_deviations)
+        shares.append(_Share(part, policy, estimates, has_scores=learner is not None))
+    drawn = _draw(shares, n_shown, uniforms[:, :n_slots], preferred)
+    scores = np.full(drawn.slates.shape, np.nan)
+    for part, _, estimates, has_scores in shares:
+        if has_scores:
+            scores[part] = _of_slots(estimates.means, drawn.slates[part])
+    back = np.argsort(order)
+    return Choices(drawn.slates[back], drawn.propensities[back], scores[back], kind_chosen, kind_probabilities)
 
 
-def _of_slots(scores: Float64Array, slates: Slates) -> Float64Array:
-    own = np.take_along_axis(scores, np.maximum(slates.slates, 0), axis=1)
-    return np.where(slates.slates >= 0, own, np.nan)
+class _Share(NamedTuple):
+    """The decisions of one policy, side by side."""
+
+    part: slice
+    policy: Policy
+    estimates: Estimates
+    has_scores: bool
+
+
+def _parts(names: Sequence[str]) -> list[tuple[str, slice]]:
+    """Cuts a sorted list into the parts that are equal."""
+    parts: list[tuple[str, slice]] = []
+    for name, places in groupby(range(len(names)), key=names.__getitem__):
+        begin, *others = places
+        parts.append((name, slice(begin, begin + 1 + len(others))))
+    return parts
+
+
+def _draw(shares: Sequence[_Share], n_shown: Int64Array, uniforms: Float64Array, preferred: BoolArray) -> Slates:
+    """Draws all slates slot by slot; few are drawn faster by each policy apart."""
+    if len(n_shown) <= FEW:
+        slates, propensities = np.full(uniforms.shape, -1), np.full(uniforms.shape, np.nan)
+        for part, policy, estimates, _ in shares:
+            slates[part], propensities[part] = policy.choose(estimates, n_shown[part], uniforms[part], preferred[part])
+        return Slates(slates, propensities)
+
+    def chances(eligible: BoolArray) -> Float64Array:
+        return np.concatenate([policy.chances(estimates, eligible[part]) for part, policy, estimates, _ in shares])
+
+    return draw_slates(items_that_are(n_shown, preferred.shape[1]), preferred, chances, uniforms)
+
+
+def _of_slots(scores: Float64Array, slates: Int64Array) -> Float64Array:
+    own = np.take_along_axis(scores, np.maximum(slates, 0), axis=1)
+    return np.where(slates >= 0, own, np.nan)

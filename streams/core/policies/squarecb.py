@@ -15,7 +15,7 @@ import numpy as np
 from streams.core.policies.policy import Estimates, Policy
 from streams.core.policies.slates import BoolArray, Float64Array, Int64Array, Slates, items_that_are
 
-_FEW: Final = 8
+FEW: Final = 8
 """So few decisions are drawn faster by plain Python than by numpy."""
 
 
@@ -33,7 +33,7 @@ class SquareCBPolicy(Policy):
     def choose(
         self, estimates: Estimates, n_items: Int64Array, uniforms: Float64Array, preferred: BoolArray | None = None
     ) -> Slates:
-        if len(n_items) > _FEW:
+        if len(n_items) > FEW:
             return super().choose(estimates, n_items, uniforms, preferred)
         gamma = learning_gamma(self._exploration, estimates.examples)
         slates = np.full(uniforms.shape, -1)
