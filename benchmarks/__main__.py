@@ -16,6 +16,7 @@ from benchmarks import (
     choosing,
     delays,
     engine,
+    items,
     learning,
     lift,
     offpolicy,
@@ -40,12 +41,13 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "lift": lift.measure_lift,
     "offpolicy": offpolicy.measure_offpolicy,
     "users": users.measure_users,
+    "items": items.measure_items,
     "transactions": transactions.measure_transactions,
     "delays": delays.measure_delays,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
-LONG: Final = frozenset({"delays", "lift", "offpolicy", "transactions", "users"})
+LONG: Final = frozenset({"delays", "items", "lift", "offpolicy", "transactions", "users"})
 """Run only if they are named."""
 
 

@@ -21,10 +21,10 @@ from streams.engine.worker import FoldWorker
 
 def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWorker:
     """Adds the agent and its table to the app; its feeds are read whole before the app starts."""
-    items = FeedReader(ITEMS, settings.kafka, decode_item, frozen=settings.frozen_feeds)
+    catalogue = Catalogue(settings)
+    items = FeedReader(ITEMS, settings.kafka, decode_item, catalogue.apply, frozen=settings.frozen_feeds)
     experiments = FeedReader(EXPERIMENTS, settings.kafka, bytes, frozen=settings.frozen_feeds)
     models = FeedReader(MODELS, settings.kafka, decode_parameters, frozen=settings.frozen_feeds)
-    catalogue = Catalogue(settings)
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
     policies = PolicyModels(settings.decisions)
     refusals = Refusals(MODELS)

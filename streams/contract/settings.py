@@ -223,11 +223,14 @@ class Items(Section, frozen=True):
         half_life_s: Of popularity, co-visitation and click counts.
         neighbours: Kept of each item.
         publish_interval_s: An item is published to the feed at most once in so long, event time.
+        max_items: That a worker knows for retrieval, about 0.6 KB each; beyond it the items seen least recently are
+            forgotten until they are seen again.
     """
 
     half_life_s: Seconds = 7 * 86400.0
     neighbours: Annotated[int, Meta(gt=0, le=128)] = 24
     publish_interval_s: Seconds = 5.0
+    max_items: Positive = 250_000
 
 
 class Http(Section, frozen=True):

@@ -21,6 +21,8 @@ ValueT = TypeVar("ValueT")
 _POLL_S: Final = 0.2
 _AT_ONCE: Final = 1000
 _CHECK_S: Final = 5.0
+_LOOK_S: Final = 0.05
+_MOST_WAITING: Final = 10_000
 _ANSWER_S: Final = 1.0
 _MAX_KINDS: Final = 100
 
@@ -59,13 +61,24 @@ class FeedReader(Generic[ValueT]):
 
     Args:
         decode: Called on the reader's thread.
+        apply: Called by :meth:`start` with what has come so far, while it waits, so that a feed that is read whole does
+            not lie in memory whole.
         frozen: Stop when everything that was there at the start is read; the same log then gives the same decisions.
     """
 
-    def __init__(self, topic: str, kafka: Kafka, decode: Callable[[bytes], ValueT], *, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        topic: str,
+        kafka: Kafka,
+        decode: Callable[[bytes], ValueT],
+        apply: Callable[[list[ValueT]], object] | None = None,
+        *,
+        frozen: bool = False,
+    ) -> None:
         self._topic = topic
         self._kafka = kafka
         self._decode = decode
+        self._apply = apply
         self._frozen = frozen
         self._values: deque[ValueT] = deque()
         self._values_read = 0
@@ -83,11 +96,17 @@ class FeedReader(Generic[ValueT]):
         """Starts to read, and returns when what was there is read.
 
         Raises:
-            RefusedStart: The topic is not there, or was not read in time.
+            RefusedStart: The topic is not there, or nothing came for so long.
         """
         self._thread.start()
-        if not self._caught_up.wait(timeout_s):
-            raise RefusedStart(f"the feed {self._topic} could not be read within {timeout_s:.0f} s")
+        read, since_s = 0, monotonic()
+        while not self._caught_up.wait(_LOOK_S):
+            if self._apply is not None:
+                self._apply(self.take())
+            if self._values_read > read:
+                read, since_s = self._values_read, monotonic()
+            elif monotonic() - since_s > timeout_s:
+                raise RefusedStart(f"the feed {self._topic} could not be read: nothing came for {timeout_s:.0f} s")
 
     def stop(self) -> None:
         """Ends the thread."""
@@ -120,6 +139,7 @@ class FeedReader(Generic[ValueT]):
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": 8192,
                 "log_level": 2,
             }
         )
@@ -129,6 +149,7 @@ class FeedReader(Generic[ValueT]):
             while not self._stopping.is_set() and not (self._frozen and not missing):
                 if not missing:
                     self._caught_up.set()
+                self._wait_for_room()
                 for message in consumer.consume(_AT_ONCE, _POLL_S):
                     number, offset = message.partition(), message.offset()
                     if error := message.error():
@@ -151,6 +172,12 @@ class FeedReader(Generic[ValueT]):
             self._caught_up.set()
         finally:
             consumer.close()
+
+    def _wait_for_room(self) -> None:
+        """Waits while :meth:`start` is behind with what it applies."""
+        while self._apply is not None and len(self._values) > _MOST_WAITING and not self._caught_up.is_set():
+            if self._stopping.wait(_LOOK_S):
+                return
 
     def _take(self, value: bytes, place: str) -> None:
         try:

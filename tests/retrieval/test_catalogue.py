@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from math import inf, log, log2, nan
+from zlib import crc32
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -173,6 +175,63 @@ def test_it_grows() -> None:
     assert len(made) == 5600
     assert made.popularity[: len(made)].tolist() == (np.arange(5600) + 1.0).tolist()
     assert made.popular[0] == made.popular_in(0)[0] == 5599
+
+
+MAX_ITEMS = 16
+FEW = Settings(items=Items(half_life_s=HALF_LIFE_MS / 1000, neighbours=3, max_items=MAX_ITEMS))
+
+
+def forget(known: dict[str, ItemSummary | None], keep: int) -> dict[str, ItemSummary | None]:
+    """The plain way: sort all, drop the rest, and drop their names from the lists of those who stay."""
+
+    def recency(name: str) -> tuple[int, int]:
+        one = known[name]
+        return (1, 0) if one is None else (-one.updated_ms, crc32(name.encode()))
+
+    stay = set(sorted(known, key=recency)[:keep])
+    left: dict[str, ItemSummary | None] = {}
+    for name, one in known.items():
+        if name in stay:
+            left[name] = one
+            if one is not None:
+                pairs = zip(one.neighbours, one.strengths, strict=True)
+                kept = [pair for pair in pairs if pair[0] in stay]
+                names, strengths = [other for other, _ in kept], [strength for _, strength in kept]
+                left[name] = msgspec.structs.replace(one, neighbours=names, strengths=strengths)
+    return left
+
+
+@given(st.lists(st.lists(summaries, min_size=1, max_size=6), max_size=12))
+def test_of_too_many_items_those_seen_last_stay_with_all_that_is_known_of_them(parts: list[list[ItemSummary]]) -> None:
+    made, known = Catalogue(FEW), dict[str, ItemSummary | None]()
+    for part in parts:
+        made.apply(part)
+        known |= {one.item_id: one for one in part}
+        for one in {one.item_id: one for one in part}.values():
+            known |= {name: None for name in one.neighbours if name not in known}
+        if len(known) > MAX_ITEMS:
+            known = forget(known, MAX_ITEMS - MAX_ITEMS // 8)
+        assert len(made) == len(known)
+    described = {name: one for name, one in known.items() if one is not None}
+    whole = catalogue(*described.values())
+    assert by_id(made) == by_id(whole)
+    for name, one in described.items():
+        item, same = made.find(name), whole.find(name)
+        assert item is not None
+        assert same is not None
+        assert made.standing[item] == whole.standing[same]
+        assert [made.ids[other] for other in made.neighbours[item] if other >= 0] == one.neighbours
+
+
+def test_what_was_bought_together_is_forgotten_with_its_items() -> None:
+    made = Catalogue(FEW)
+    bought = {"item-0": ["item-20"], "item-20": ["item-0", "item-19", "item-18"]}
+    for number in range(MAX_ITEMS + 6):
+        name = f"item-{number}"
+        made.apply([msgspec.structs.replace(summary(name, updated_ms=number), bought=bought.get(name, []))])
+    assert made.find("item-0") is None
+    assert [[made.ids[other] for other in others] for others in made.bought.values()] == [["item-19", "item-18"]]
+    assert [made.ids[item] for item in made.bought] == ["item-20"]
 
 
 def test_nothing_is_known_of_what_was_never_named() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
+from streams.core.retrieval.forgetting import most_recent, renumbered
 from streams.core.retrieval.rules import SHARE_PRIOR
 from streams.core.retrieval.tops import TopLists
 
@@ -20,6 +21,10 @@ _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 
 _CTR_PRIOR: Final = 0.05
 _CTR_PRIOR_IMPRESSIONS: Final = 20.0
+_AT_ONCE: Final = 4096
+"""Items that are written at once: so few that a whole feed does not go far beyond the bound, nor copies of it."""
+_FORGOTTEN_SHARE: Final = 8
+"""One in so many items is forgotten at a time, since it costs as much as writing a part of the feed."""
 _TIE_BREAK: Final = 1e-6
 """In doublings of popularity: below what matters, above what rounding changes."""
 
@@ -40,6 +45,8 @@ class Catalogue:
     """Every item by a dense index; arrays are by index and may be longer than there are items.
 
     An item that is only known as another's neighbour has an index, and popularity 0, until its own summary comes.
+    Beyond ``items.max_items`` those that were seen least recently are forgotten, which gives the others new indices: an
+    index holds until the next :meth:`apply`.
 
     Attributes:
         ids: Item ids by index.
@@ -65,7 +72,9 @@ class Catalogue:
         self._category_indices = _Numbering(self._categories)
         self._tops = TopLists()
         n_neighbours = settings.items.neighbours
+        self._max_items = settings.items.max_items
         self._tie_break = np.zeros(0, np.uint32)
+        self._seen_ms = np.full(0, -1, np.int64)
         self.popularity = np.zeros(0)
         self.log_popularity = np.zeros(0)
         self.standing = np.full(0, -inf)
@@ -121,8 +130,12 @@ class Catalogue:
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
         """Takes a part of the feed, in order; of several summaries of an item the last holds."""
         latest = list({summary.item_id: summary for summary in summaries}.values())
-        if not latest:
-            return
+        for begin in range(0, len(latest), _AT_ONCE):
+            self._apply(latest[begin : begin + _AT_ONCE])
+            if len(self) > self._max_items:
+                self._forget(self._max_items - self._max_items // _FORGOTTEN_SHARE)
+
+    def _apply(self, latest: list[ItemSummary]) -> None:
         numbered = self._indices.__getitem__
         indices = np.array([numbered(summary.item_id) for summary in latest], np.int64)
         neighbours = np.fromiter(chain.from_iterable(map(numbered, s.neighbours) for s in latest), np.int32)
@@ -148,6 +161,7 @@ class Catalogue:
         clicks = np.array([summary.clicks for summary in summaries])
         prices = [nan if summary.price is None else summary.price for summary in summaries]
         self._tie_break[indices] = tie_break
+        self._seen_ms[indices] = [summary.updated_ms for summary in summaries]
         self.standing[indices] = standing
         self.category[indices] = category
         self.popularity[indices] = popularity
@@ -190,19 +204,55 @@ class Catalogue:
         if n_items <= size:
             return
         more = max(n_items, 2 * size, 1024) - size
-        self._tie_break = _grown(self._tie_break, more, 0)
-        self.popularity = _grown(self.popularity, more, 0.0)
-        self.log_popularity = _grown(self.log_popularity, more, 0.0)
-        self.standing = _grown(self.standing, more, -inf)
-        self.impressions = _grown(self.impressions, more, 0.0)
-        self.ctr = _grown(self.ctr, more, _CTR_PRIOR)
-        self.price = _grown(self.price, more, nan)
-        self.log_price = _grown(self.log_price, more, nan)
-        self.category = _grown(self.category, more, NO_CATEGORY)
-        self.first_seen_ms = _grown(self.first_seen_ms, more, 0)
-        self.neighbours = _grown(self.neighbours, more, -1)
-        self.closeness = _grown(self.closeness, more, 0.0)
+        for name, filling in _FILLINGS.items():
+            array = getattr(self, name)
+            setattr(self, name, np.concatenate([array, _filled(array, more, filling)]))
+
+    def _forget(self, keep: int) -> None:
+        """Keeps the ``keep`` items that were seen last and numbers them anew, in their order."""
+        n_items = len(self)
+        kept = most_recent(self._seen_ms[:n_items], self._tie_break[:n_items], keep)
+        numbers = np.full(n_items + 1, -1, np.int32)  # the last is of what pads lists, -1
+        numbers[kept] = np.arange(keep)
+        for name, filling in _FILLINGS.items():
+            array = getattr(self, name)
+            array[:keep] = array[kept]
+            array[keep:n_items] = filling
+        self.neighbours[:keep], self.closeness[:keep] = renumbered(
+            self.neighbours[:keep], self.closeness[:keep], numbers
+        )
+        self.ids[:] = [self.ids[item] for item in kept.tolist()]
+        self._indices.clear()
+        self._indices.update(zip(self.ids, range(keep), strict=True))
+        self.bought = {
+            number: left
+            for item, others in self.bought.items()
+            if (number := int(numbers[item])) >= 0
+            if (left := [other for other in numbers[others].tolist() if other >= 0])
+        }
+        everything = np.arange(keep)
+        self._tops.update(
+            everything, self.standing[:keep], self.first_seen_ms, self.category, self._tie_break, lost=True
+        )
 
 
-def _grown(array: NDArray[_ScalarT], more: int, filling: float) -> NDArray[_ScalarT]:
-    return np.concatenate([array, np.full((more, *array.shape[1:]), filling, array.dtype)])
+_FILLINGS: Final[dict[str, float]] = {
+    "_tie_break": 0,
+    "_seen_ms": -1,
+    "popularity": 0.0,
+    "log_popularity": 0.0,
+    "standing": -inf,
+    "impressions": 0.0,
+    "ctr": _CTR_PRIOR,
+    "price": nan,
+    "log_price": nan,
+    "category": NO_CATEGORY,
+    "first_seen_ms": 0,
+    "neighbours": -1,
+    "closeness": 0.0,
+}
+"""The arrays of a catalogue, and what stands in them for an item that has no summary."""
+
+
+def _filled(like: NDArray[_ScalarT], rows: int, filling: float) -> NDArray[_ScalarT]:
+    return np.full((rows, *like.shape[1:]), filling, like.dtype)

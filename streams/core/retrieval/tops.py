@@ -68,5 +68,7 @@ class TopLists:
 
 
 def _united(indices: NDArray[np.int64], more: list[int]) -> NDArray[np.int64]:
+    if not more:
+        return np.sort(indices)
     united: NDArray[Any] = np.union1d(indices, np.array(more, np.int64))
     return united
