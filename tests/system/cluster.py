@@ -29,7 +29,7 @@ from streams.engine.exits import STALLED
 from streams.ops.broker import EmbeddedBroker
 
 ROOT: Final = Path(__file__).parents[2]
-DEADLINE_S: Final = 120.0
+DEADLINE_S: Final = 240.0
 CHANGELOGS: Final = {
     CLICKSTREAM: USERS_CHANGELOG,
     RELATIONS: ITEM_ROWS_CHANGELOG,

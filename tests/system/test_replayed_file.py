@@ -107,6 +107,7 @@ def test_the_metrics_carry_what_an_operator_needs(replayed: tuple[Cluster, dict[
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.data
 def test_every_line_of_the_public_file_is_in_its_users_row_once(data_dir: Path, tmp_path: Path) -> None:
     with cluster(tmp_path) as it:

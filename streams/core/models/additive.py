@@ -15,7 +15,7 @@ Float64Array = NDArray[np.float64]
 KNOTS: Final = np.array([-1.0, -0.3, 0.5, 1.5])
 """Where a curve may bend, in standard deviations from the mean."""
 
-_VARIANCE: Final = 0.1
+_VARIANCE: Final = 0.01
 _MEMORY: Final = 50_000.0
 
 

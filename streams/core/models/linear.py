@@ -16,7 +16,7 @@ from streams.core.models.logistic import log_odds
 Float64Array = NDArray[np.float64]
 
 LEARNING_RATE: Final = 0.03
-FIRST_SQUARES: Final = 4.0
+FIRST_SQUARES: Final = 32.0
 """Of slopes, that each sum begins with: AdaGrad's first steps are its longest, and the first examples say little."""
 
 
