@@ -335,7 +335,8 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
     try:
         settings = msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(str(error)) from error
+        complaint, _, key = str(error).partition(" - at `$.")
+        raise ConfigurationError(f"{key.removesuffix('`')}: {complaint}") from error
     _refuse_misfits(settings)
     return settings
 

@@ -24,7 +24,7 @@ from streams.contract.errors import (
     UnreadableSource,
 )
 from streams.contract.topics import DEAD_LETTERS, METRICS, PREDICTIONS, RECOMMENDATIONS
-from streams.ops.commands.base import Group, report_option, settings_of, write_report
+from streams.ops.commands.base import Group, report_option, settings_of, settings_options, write_report
 from streams.ops.commands.dead_letters import dead_letters
 from streams.ops.commands.decisions import decisions
 from streams.ops.commands.evaluate import evaluate
@@ -78,15 +78,13 @@ def run(arguments: Sequence[str]) -> int:
     context_settings={"help_option_names": ["-h", "--help"]},
     example="headrace --bootstrap-servers localhost:9092 topics create",
 )
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE.toml", help="Settings; without it, defaults.")
-@click.option("--bootstrap-servers", metavar="HOST:PORT", help="The broker.  [env: KAFKA_BOOTSTRAP_SERVERS]")
-@click.pass_context
-def headrace(context: click.Context, config: Path | None, bootstrap_servers: str | None) -> None:
+@settings_options
+def headrace() -> None:
     """Predicts what each shopper will do next and decides what to show them, event by event, on Kafka.
 
-    Any setting can be overridden by an environment variable HEADRACE_SECTION__KEY.
+    Any setting can be overridden by an environment variable HEADRACE_SECTION__KEY. Both options may also stand behind
+    the name of a command that reads settings.
     """
-    context.obj = (config, bootstrap_servers)
 
 
 headrace.add_command(dead_letters)
@@ -100,6 +98,7 @@ headrace.add_command(health)
 @headrace.command(example="headrace broker --ready-file /tmp/kafka &\nexport KAFKA_BOOTSTRAP_SERVERS=$(cat /tmp/kafka)")
 @click.option("--partitions", type=click.IntRange(min=1), help="Instead of kafka.partitions of the settings.")
 @click.option("--ready-file", type=click.Path(path_type=Path), metavar="FILE", help="Gets the address once it listens.")
+@settings_options
 @click.pass_context
 def broker(context: click.Context, partitions: int | None, ready_file: Path | None) -> None:
     """Runs the embedded broker.
@@ -135,6 +134,7 @@ def topics() -> None:
 
 
 @topics.command(example="HEADRACE_KAFKA__REPLICATION_FACTOR=3 headrace --bootstrap-servers kafka:9092 topics create")
+@settings_options
 @click.pass_context
 def create(context: click.Context) -> None:
     """Creates the topics that are missing.
@@ -151,6 +151,7 @@ def create(context: click.Context) -> None:
 
 
 @topics.command(name="list", example="headrace topics list | jq -r .name")
+@settings_options
 @click.pass_context
 def list_topics(context: click.Context) -> None:
     """Lists the topics.
@@ -180,6 +181,7 @@ def list_topics(context: click.Context) -> None:
 @click.argument("topic", type=click.Choice(_TAILED))
 @click.option("--from-beginning", is_flag=True, help="Start with the oldest record that the broker still has.")
 @click.option("--max", "limit", type=click.IntRange(min=1), metavar="N", help="End after N records.")
+@settings_options
 @click.pass_context
 def tail(context: click.Context, topic: str, from_beginning: bool, limit: int | None) -> None:
     """Follows an output topic.
@@ -205,6 +207,7 @@ def tail(context: click.Context, topic: str, from_beginning: bool, limit: int | 
 @headrace.command(example="headrace inspect users --data .headrace | head -1 | jq .")
 @click.argument("view", type=click.Choice(_VIEWS))
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Instead of engine.data_dir.")
+@settings_options
 @click.pass_context
 def inspect(context: click.Context, view: str, data: Path | None) -> None:
     """Prints the rows of a data directory.
@@ -223,6 +226,7 @@ def config() -> None:
 
 
 @config.command(example="HEADRACE_KAFKA__PARTITIONS=8 headrace --config shop.toml config show")
+@settings_options
 @click.pass_context
 def show(context: click.Context) -> None:
     """Prints the settings in force.
@@ -242,6 +246,7 @@ def show(context: click.Context) -> None:
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Instead of engine.data_dir.")
 @click.option("--fold", "folds", multiple=True, type=click.Choice(_FOLDS), help="Run only this fold; may be repeated.")
 @click.option("--loglevel", type=click.Choice(("debug", "info", "warning", "error")), default="warning")
+@settings_options
 @click.pass_context
 def worker(context: click.Context, data: Path | None, folds: tuple[str, ...], loglevel: str) -> None:
     """Runs a worker.
@@ -265,6 +270,7 @@ def worker(context: click.Context, data: Path | None, folds: tuple[str, ...], lo
 @click.option("--users", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--items", type=click.IntRange(min=1), default=2000, show_default=True)
 @report_option
+@settings_options
 @click.pass_context
 def simulate(context: click.Context, events: int, seed: int, users: int, items: int, report: Path | None) -> None:
     """Runs synthetic shoppers.
@@ -284,6 +290,7 @@ def simulate(context: click.Context, events: int, seed: int, users: int, items: 
 @click.option("--format", "name", required=True, help="Of the file: taobao.")
 @click.option("--speed", default="max", show_default=True, help="max, or a factor of the recorded pace: 1x, 60x.")
 @report_option
+@settings_options
 @click.pass_context
 def replay(context: click.Context, file: Path, name: str, speed: str, report: Path | None) -> None:
     """Replays a file into the clickstream.
@@ -304,8 +311,8 @@ def replay(context: click.Context, file: Path, name: str, speed: str, report: Pa
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--users", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--headless", is_flag=True, help="Plain lines instead of the live view.")
-@click.option("--bootstrap-servers", metavar="HOST:PORT", help="Run on this broker.")
 @report_option
+@settings_options
 @click.pass_context
 def demo(
     context: click.Context,
@@ -314,7 +321,6 @@ def demo(
     seed: int,
     users: int,
     headless: bool,
-    bootstrap_servers: str | None,
     report: Path | None,
 ) -> None:
     """Runs the whole main job here.
@@ -326,8 +332,6 @@ def demo(
     from streams.ops.demo import DemoOptions, run_demo
 
     end_on_sigterm(TERMINATED)
-    if bootstrap_servers is not None:
-        context.obj = (context.obj[0], bootstrap_servers)
     given = context.get_parameter_source("events") is click.core.ParameterSource.COMMANDLINE
     options = DemoOptions(
         events=events,
@@ -335,7 +339,7 @@ def demo(
         seed=seed,
         users=users,
         headless=headless,
-        embedded=context.obj[1] is None and "KAFKA_BOOTSTRAP_SERVERS" not in os.environ,
+        embedded=context.obj.bootstrap_servers is None and "KAFKA_BOOTSTRAP_SERVERS" not in os.environ,
     )
     write_report(run_demo(settings_of(context), options), report, shown=True)
 

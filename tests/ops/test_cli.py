@@ -155,6 +155,32 @@ def test_what_is_typed_wins_over_environment_and_file(
     assert shown("--bootstrap-servers", "typed:1,typed:2") == "typed:1,typed:2"
 
 
+def test_the_options_that_say_where_settings_come_from_may_stand_behind_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text("[kafka]\npartitions = 7\n")
+    behind = ["--config", str(file), "--bootstrap-servers", "behind:1"]
+    assert cli.run(["--bootstrap-servers", "before:1", "config", "show", *behind]) == 0
+    kafka = json.loads(capsys.readouterr().out)["kafka"]
+    assert (kafka["partitions"], kafka["bootstrap_servers"]) == (7, "behind:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["wroker"], "No such command 'wroker'; did you mean worker?"),
+        (["evaluate", "model"], "No such command 'model'; did you mean models?"),
+        (["zzz"], "No such command 'zzz'."),
+    ],
+)
+def test_an_unknown_command_names_the_nearest(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(arguments) == 2
+    assert capsys.readouterr().err == f"headrace: {complaint}\n"
+
+
 def test_topics_are_listed_as_json_when_piped() -> None:
     code, output, _ = headrace("topics", "list")
     listed = [json.loads(line) for line in output.splitlines()]

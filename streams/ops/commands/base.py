@@ -1,9 +1,11 @@
 """What the commands of ``headrace`` share: help that ends with an example, the settings in force, a report."""
 
+import difflib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -11,6 +13,8 @@ from streams.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from streams.contract.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Command(click.Command):
@@ -32,6 +36,15 @@ class Group(Command, click.Group):
     command_class = Command
     group_class = type
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds a command, and names the nearest one where there is none."""
+        near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+        if near and args[0] not in self.commands:
+            ctx.fail(f"No such command {args[0]!r}; did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
+
 
 def _writable(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Refuses a file that could not be written at the end, which may be an hour away."""
@@ -49,8 +62,42 @@ report_option: Final = click.option(
 )
 
 
+class Given(NamedTuple):
+    """What was typed of the options that say where settings come from."""
+
+    config: Path | None = None
+    bootstrap_servers: str | None = None
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    given = context.obj or Given()
+    context.obj = given if value is None else given._replace(**{str(parameter.name): value})
+
+
+_CONFIG: Final = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE.toml",
+    expose_value=False,
+    callback=_remember,
+    help="Settings; without it, defaults.",
+)
+_BOOTSTRAP_SERVERS: Final = click.option(
+    "--bootstrap-servers",
+    metavar="HOST:PORT",
+    expose_value=False,
+    callback=_remember,
+    help="The broker.  [env: KAFKA_BOOTSTRAP_SERVERS]",
+)
+
+
+def settings_options(command: F) -> F:
+    """Lets the options that say where settings come from stand behind a command's name as well as before it."""
+    return _CONFIG(_BOOTSTRAP_SERVERS(command))
+
+
 def settings_of(context: click.Context) -> "Settings":
-    """Reads the settings that the file, the environment and the options before the command make."""
+    """Reads the settings that the file, the environment and the options make."""
     from streams.contract.settings import load_settings
 
     path, bootstrap_servers = context.obj

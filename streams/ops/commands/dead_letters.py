@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from streams.ops.commands.base import Command, Group, report_option, settings_of, write_report
+from streams.ops.commands.base import Command, Group, report_option, settings_of, settings_options, write_report
 
 
 @click.group(cls=Group, name="dead-letters", example="headrace dead-letters export > letters.jsonl")
@@ -17,6 +17,7 @@ def dead_letters() -> None:
     example="headrace dead-letters export | jq -c '.event.price |= tonumber' > mended.jsonl",
 )
 @click.option("--reason", metavar="WORD", help="Only those with this reason.")
+@settings_options
 @click.pass_context
 def export(context: click.Context, reason: str | None) -> None:
     """Prints the dead letters of clickstream that were not replayed yet.
@@ -36,6 +37,7 @@ def export(context: click.Context, reason: str | None) -> None:
 @dead_letters.command(cls=Command, example="headrace dead-letters replay mended.jsonl --report replayed.json")
 @click.argument("file", type=click.Path(path_type=Path))
 @report_option
+@settings_options
 @click.pass_context
 def replay(context: click.Context, file: Path, report: Path | None) -> None:
     """Puts mended events back into clickstream, each once.

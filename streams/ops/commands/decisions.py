@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from streams.ops.commands.base import Group, settings_of, write_report
+from streams.ops.commands.base import Group, settings_of, settings_options, write_report
 
 
 @click.group(cls=Group, example="headrace decisions dump decisions.jsonl")
@@ -16,6 +16,7 @@ def decisions() -> None:
     example="headrace decisions dump decisions.jsonl\nheadrace evaluate policy --log decisions.jsonl --policy bandit"
 )
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.jsonl")
+@settings_options
 @click.pass_context
 def dump(context: click.Context, file: Path) -> None:
     """Writes decisions with the clicks on them.

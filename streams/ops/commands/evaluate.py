@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import click
 
 from streams.contract.errors import ConfigurationError
-from streams.ops.commands.base import Group, report_option, settings_of, write_report
+from streams.ops.commands.base import Group, report_option, settings_of, settings_options, write_report
 
 if TYPE_CHECKING:
     from streams.contract.settings import Member
@@ -45,6 +45,7 @@ def data_dir() -> Path:
 @click.option("--yardstick", is_flag=True, help="Also batch gradient boosting on the same split.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png|FILE.html")
 @report_option
+@settings_options
 @click.pass_context
 def models(
     context: click.Context,
@@ -108,6 +109,7 @@ def models(
     help="Score the last N events.  [default: as many as the last of several files has, a sixth of a single one]",
 )
 @report_option
+@settings_options
 @click.pass_context
 def retrieval(context: click.Context, sessions: tuple[Path, ...], scored: int | None, report: Path | None) -> None:
     """Measures how well retrieval guesses the next item.
@@ -152,6 +154,7 @@ def drift(member: str, before: int, after: int, seeds: int, report: Path | None)
 @click.option("--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @report_option
+@settings_options
 @click.pass_context
 def policy(
     context: click.Context,
@@ -196,6 +199,7 @@ def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member,
 @click.option("--format", "name", required=True, help="Of the file: taobao.")
 @click.option("--page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.md", help="Gets a table.")
 @report_option
+@settings_options
 @click.pass_context
 def pipeline(context: click.Context, file: Path, name: str, page: Path | None, report: Path | None) -> None:
     """Measures what the pipeline serves on a recorded clickstream.

@@ -3,7 +3,7 @@
 import click
 
 from streams.contract.errors import ConfigurationError
-from streams.ops.commands.base import Group, settings_of
+from streams.ops.commands.base import Group, settings_of, settings_options
 
 
 @click.group(cls=Group, example="headrace experiment set control=0.2 bandit=0.8 --shadow q")
@@ -14,6 +14,7 @@ def experiment() -> None:
 @experiment.command(name="set", example="headrace experiment set control=0.1 bandit=0.9 --shadow q")
 @click.argument("shares", nargs=-1, required=True, metavar="POLICY=SHARE...")
 @click.option("--shadow", "shadows", multiple=True, metavar="POLICY", help="Decides and logs unseen; may be repeated.")
+@settings_options
 @click.pass_context
 def set_shares(context: click.Context, shares: tuple[str, ...], shadows: tuple[str, ...]) -> None:
     """Changes the shares of the policies.
@@ -33,6 +34,7 @@ def set_shares(context: click.Context, shares: tuple[str, ...], shadows: tuple[s
 
 
 @experiment.command(example="headrace experiment show | jq .shares")
+@settings_options
 @click.pass_context
 def show(context: click.Context) -> None:
     """Prints the experiment in force.

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from streams.ops.commands.base import Command, settings_of
+from streams.ops.commands.base import Command, settings_of, settings_options
 
 
 @click.command(cls=Command, example="headrace explain user-17 --data .headrace | jq .targets.purchase.reasons")
 @click.argument("user_id")
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Instead of engine.data_dir.")
+@settings_options
 @click.pass_context
 def explain(context: click.Context, user_id: str, data: Path | None) -> None:
     """Prints a shopper's present probabilities and their strongest reasons.

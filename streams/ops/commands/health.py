@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from streams.ops.commands.base import Command, settings_of
+from streams.ops.commands.base import Command, settings_of, settings_options
 
 
 @click.command(cls=Command, example="headrace health --ready --data /var/lib/headrace/1 | jq -r '.why[]'")
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Instead of engine.data_dir.")
 @click.option("--ready", is_flag=True, help="Whether it is ready, instead of whether it moves.")
+@settings_options
 @click.pass_context
 def health(context: click.Context, data: Path | None, ready: bool) -> int:
     """Asks a worker how it is.

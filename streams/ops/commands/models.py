@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from streams.ops.commands.base import Command, Group, settings_of
+from streams.ops.commands.base import Command, Group, settings_of, settings_options
 
 _data = click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Instead of engine.data_dir.")
 
@@ -17,6 +17,7 @@ def models() -> None:
 
 @models.command(cls=Command, name="list", example="headrace models list --data .headrace | jq -r .learner")
 @_data
+@settings_options
 @click.pass_context
 def list_(context: click.Context, data: Path | None) -> None:
     """Lists the learners of a data directory, a line of JSON each; a worker may be running."""
@@ -29,6 +30,7 @@ def list_(context: click.Context, data: Path | None) -> None:
 @models.command(cls=Command, example="headrace models show purchase --data .headrace")
 @click.argument("learner")
 @_data
+@settings_options
 @click.pass_context
 def show(context: click.Context, learner: str, data: Path | None) -> None:
     """Shows a learner: marks, quality of its members, arrays by their shape."""
@@ -42,6 +44,7 @@ def show(context: click.Context, learner: str, data: Path | None) -> None:
 @click.argument("learner")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_data
+@settings_options
 @click.pass_context
 def export(context: click.Context, learner: str, file: Path, data: Path | None) -> None:
     """Writes a snapshot of a learner to FILE; a worker may be running."""
@@ -55,6 +58,7 @@ def export(context: click.Context, learner: str, file: Path, data: Path | None) 
 @models.command(cls=Command, example="headrace models rollback purchase.snapshot --data .headrace")
 @click.argument("file", type=click.Path(path_type=Path))
 @_data
+@settings_options
 @click.pass_context
 def rollback(context: click.Context, file: Path, data: Path | None) -> None:
     """Gives a learner the parameters of a snapshot.
