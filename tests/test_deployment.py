@@ -24,7 +24,12 @@ COMPOSE: Final = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8")
 def test_the_example_configuration_is_every_default() -> None:
     path = ROOT / "deploy/headrace.toml"
     assert load_settings(path) == Settings()
-    assert tomllib.loads(path.read_text("utf-8")) == json.loads(msgspec.json.encode(Settings()))
+    defaults = json.loads(msgspec.json.encode(Settings()))
+    for target in defaults["targets"]:
+        # TOML has no word for nothing.
+        if target["label"] is None:
+            del target["label"]
+    assert tomllib.loads(path.read_text("utf-8")) == defaults
 
 
 def test_every_service_waits_for_what_it_needs_and_only_loopback_is_published() -> None:

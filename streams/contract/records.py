@@ -15,13 +15,13 @@ def event_ref(topic: str, partition: int, offset: int) -> str:
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """How much one feature moved a score, in log-odds."""
+    """How much one feature moved a score, in log-odds; of an amount, in its logarithm."""
 
     feature: str
     contribution: float
 
 
-class Prediction(msgspec.Struct, frozen=True, gc=False):
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One value of ``predictions``: what the shopper is expected to do next, as of one event or a session's end.
 
     Attributes:
@@ -29,6 +29,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
         probabilities: Target to the champion's probability that it happens within the target's horizon.
         reasons: Target to the features that moved its score most, strongest first.
         models: Target to the version of the weights that were used; 0 is the declared prior.
+        amounts: Target of rule ``spend`` to what the shopper is expected to spend within its horizon; left out where
+            there is none.
     """
 
     event_ref: str
@@ -37,6 +39,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     probabilities: dict[str, float]
     reasons: dict[str, list[Reason]]
     models: dict[str, int]
+    amounts: dict[str, float] = {}
 
 
 class RecommendedItem(msgspec.Struct, frozen=True, gc=False):
@@ -130,9 +133,10 @@ class ExperienceBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
         indices: int32, ``(n_examples,)``; numbers the examples of one offset.
         columns: How many columns a vector has; a learner refuses another number.
         vectors: float32, C order, ``(n_examples, n_columns)``.
-        labels: float64, ``(n_examples,)``: a label, or a reward.
+        labels: float64, ``(n_examples,)``: a label, an amount, or a reward.
         members: Names of the family's members, champion first.
-        probabilities: float64, ``(n_examples, n_members)``, as served; NaN for a member that did not exist yet.
+        probabilities: float64, ``(n_examples, n_members)``, or expected amounts, as served; NaN for a member that did
+            not exist yet.
         weights: float64, ``(n_examples,)``: one over the sampling rate.
         timestamps_ms: int64, ``(n_examples,)``: when the prediction or decision was made.
         reward_types: What ``rewards`` are of; empty where the labels are no rewards of shown items.

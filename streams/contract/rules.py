@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from streams.contract.events import Event
 
-RuleName = Literal["event", "churn", "next_category", "rating"]
+RuleName = Literal["event", "churn", "next_category", "rating", "spend"]
 Moments = Literal["event", "view", "session_end"]
 
 
@@ -34,6 +34,8 @@ class Rule(NamedTuple):
             within the horizon, in the order of their arrival.
         reads: Keys of a target, beside those that all have, that this rule needs or takes.
         corrects: Whether a target may learn a negative at once and correct it, as ``labels = "correct"`` says.
+        is_amount: Whether a label is an amount, 0 or more, whose expectation is predicted; of the others it is 0 or 1,
+            and its probability is.
     """
 
     opens_at: Moments
@@ -41,6 +43,7 @@ class Rule(NamedTuple):
     answer: Callable[[Declared, float | None, str, Event], float | None]
     reads: frozenset[str] = frozenset()
     corrects: bool = False
+    is_amount: bool = False
 
 
 def _happened(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
@@ -65,11 +68,19 @@ def _rated(target: Declared, label: float | None, subject: str, event: Event) ->
     return float(event.rating >= target.at_least)
 
 
+def _spent(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
+    """Every purchase adds to it; one without a price adds nothing that is known."""
+    if event.kind != "purchase" or event.price is None:
+        return label
+    return (label or 0.0) + event.price * (event.quantity or 1)
+
+
 RULES: Final[Mapping[RuleName, Rule]] = MappingProxyType(
     {
         "event": Rule("event", 0.0, _happened, frozenset({"label"}), corrects=True),
         "churn": Rule("session_end", 1.0, _came_back),
         "next_category": Rule("view", None, _stayed),
         "rating": Rule("event", None, _rated, frozenset({"at_least"})),
+        "spend": Rule("event", 0.0, _spent, is_amount=True),
     }
 )

@@ -22,7 +22,7 @@ ENVIRONMENT_PREFIX: Final = "HEADRACE_"
 Positive = Annotated[int, Meta(gt=0)]
 Seconds = Annotated[float, Meta(gt=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Member = Literal["linear", "ftrl", "additive", "kernel", "perceptron", "blend"]
+Member = Literal["linear", "ftrl", "additive", "kernel", "perceptron", "blend", "hurdle"]
 """The kinds of members a family may have."""
 
 
@@ -135,7 +135,8 @@ class Target(Section, frozen=True):
         label: The kind of event that makes the label 1 within the horizon; of rule ``event`` only, which needs it.
         horizon_s: After the prediction; for ``click`` after the impression.
         sampling_rate: Share of the eligible moments at which a prediction is kept to be labelled, by hash of the event.
-        prior: Probability that is served before anything has been learned.
+        prior: Probability, or of rule ``spend`` the amount, that is served before anything has been learned.
+        members: Of its family, champion first; ``hurdle`` predicts amounts, the others probabilities.
         at_least: From which rating on feedback is good; of rule ``rating`` only.
         labels: ``wait`` for the horizon, then learn; or learn a negative at once and ``correct`` it when its label
             comes, which counts up to the horizon; of rule ``event`` only. Both are measured by final labels alone.
@@ -144,7 +145,7 @@ class Target(Section, frozen=True):
     name: str
     horizon_s: Positive
     sampling_rate: Annotated[float, Meta(gt=0.0, le=1.0)]
-    prior: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    prior: Annotated[float, Meta(gt=0.0, le=1e9)]
     rule: RuleName = "event"
     label: Kind | None = None
     members: tuple[Member, ...] = ("linear",)
@@ -276,6 +277,7 @@ DEFAULT_TARGETS: Final = (
     ),
     Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=1.0, prior=0.25),
     Target(name="click", label="click", horizon_s=300, sampling_rate=1.0, prior=0.6),
+    Target(name="spend", rule="spend", horizon_s=1800, sampling_rate=1.0, prior=2.5, members=("hurdle",)),
 )
 
 
@@ -450,6 +452,11 @@ def _refuse_misfit_target(target: Target, path: str) -> None:
         if key not in rule.reads and getattr(target, key) != default:
             takers = ", ".join(name for name, other in RULES.items() if key in other.reads)
             raise ConfigurationError(f"{path}.{key} is read by rule {takers} only, not by {target.rule}: leave it out")
+    if not rule.is_amount and target.prior >= 1.0:
+        raise ConfigurationError(f"{path}.prior is {target.prior}: rule {target.rule} needs a probability, below 1")
+    if set(target.members) != {"hurdle"} if rule.is_amount else "hurdle" in target.members:
+        own = 'an amount: write members = ["hurdle"]' if rule.is_amount else "a probability, and hurdle an amount"
+        raise ConfigurationError(f"{path}.members: rule {target.rule} predicts {own}")
     if target.labels == "correct" and not rule.corrects:
         raise ConfigurationError(
             f"{path}.labels is correct: rule {target.rule} has no label to correct before its horizon"

@@ -55,6 +55,7 @@ class Predictor:
         """Predicts the same targets at all of ``pending``."""
         vectors = np.array([each.vector for each in pending], np.float32)
         scorers = self._scorers
+        amounts = frozenset(filter(scorers.is_amount, targets))
         scores = {target: scorers.score(target, vectors).tolist() for target in targets}
         reasons = {target: scorers.reasons(target, vectors) for target in targets}
         members = {target: scorers.members(target) for target in targets}
@@ -69,8 +70,9 @@ class Predictor:
                 each.event_ref,
                 each.user_id,
                 each.timestamp_ms,
-                {target: scores[target][place][0] for target in targets},
+                {target: scores[target][place][0] for target in targets if target not in amounts},
                 {target: reasons[target][place] for target in targets},
                 versions,
+                {target: scores[target][place][0] for target in amounts},
             )
             yield Output(PREDICTIONS, each.user_id.encode(), JSON.encode(value))

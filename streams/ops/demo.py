@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -78,7 +78,6 @@ def make_report(board: Board, summary: dict[str, Any], seconds: float) -> dict[s
         if name in policies:
             policies[name] |= describe_truth(PolicyTruth(**truth))
     learned = {name: record for name, record in board.learners().items() if "members" in record}
-    keys = ("auc", "log_loss", "base_log_loss", "calibration", "accuracy", "recall", "f1", "threshold")
     return {
         "events": {
             "produced": summary["produced"],
@@ -97,8 +96,8 @@ def make_report(board: Board, summary: dict[str, Any], seconds: float) -> dict[s
         "targets": {
             name: {
                 "examples": record["examples"],
-                "positives": record["positives"],
-                **{key: record["members"][record["champion"]][key] for key in keys},
+                **{total: record[total] for total in ("positives", "amount") if total in record},
+                **{key: record["members"][record["champion"]][key] for key in _keys(record)},
             }
             for name, record in learned.items()
         },
@@ -106,6 +105,12 @@ def make_report(board: Board, summary: dict[str, Any], seconds: float) -> dict[s
         "latency_ms": board.overall_latency_ms(),
         "seconds": seconds,
     }
+
+
+def _keys(record: Mapping[str, Any]) -> tuple[str, ...]:
+    if "amount" in record:
+        return ("mean", "mae", "base_mae", "rmse", "base_rmse", "calibration")
+    return ("auc", "log_loss", "base_log_loss", "calibration", "accuracy", "recall", "f1", "threshold")
 
 
 def _with_broker(settings: Settings, options: DemoOptions, stack: ExitStack) -> Settings:

@@ -27,7 +27,7 @@ def explain_shopper(settings: Settings, data_dir: Path, user_id: str) -> dict[st
             nothing here: its target is at the prior, version 0.
 
     Returns:
-        ``user_id``, ``last_ms``, and by target ``probability``, ``champion``, ``version`` and
+        ``user_id``, ``last_ms``, and by target ``probability`` or ``amount``, ``champion``, ``version`` and
         ``reasons``: what moved the log-odds most against a shopper who is average in everything, strongest first.
 
     Raises:
@@ -52,7 +52,9 @@ def explain_shopper(settings: Settings, data_dir: Path, user_id: str) -> dict[st
         "last_ms": row.last_ms,
         "targets": {
             target.name: {
-                "probability": float(scorers.score(target.name, vectors)[0, 0]),
+                "amount" if scorers.is_amount(target.name) else "probability": float(
+                    scorers.score(target.name, vectors)[0, 0]
+                ),
                 "champion": scorers.members(target.name)[0],
                 "version": scorers.version(target.name),
                 "reasons": [msgspec.structs.asdict(reason) for reason in scorers.reasons(target.name, vectors)[0]],

@@ -111,7 +111,7 @@ def targets_table(board: Board) -> Table:
     columns = ("examples", "positives", "AUC", "log loss", "base rate's", "calibration", "F1")
     table = Table("target", *map(_right, columns))
     for name, record in board.learners().items():
-        if "members" not in record:
+        if "positives" not in record:
             continue
         served = record["members"][record["champion"]]
         table.add_row(
@@ -121,6 +121,21 @@ def targets_table(board: Board) -> Table:
             *(_number(served[key]) for key in ("auc", "log_loss", "base_log_loss", "calibration", "f1")),
         )
     return table
+
+
+def amounts_line(board: Board) -> Text:
+    """Says how far expected amounts were off, and how far the mean of all would have been."""
+    text = Text(style="dim")
+    for name, record in board.learners().items():
+        if "amount" not in record:
+            continue
+        served = record["members"][record["champion"]]
+        text.append(
+            f"{name}: {record['examples']:,} examples, {served['positives']:,} above zero, off by "
+            f"{_number(served['mae'])} (the mean by {_number(served['base_mae'])}), RMSE {_number(served['rmse'])} "
+            f"({_number(served['base_rmse'])}), calibration {_number(served['calibration'])}"
+        )
+    return text
 
 
 def _screen(board: Board, done: int, total: int, elapsed_s: float) -> RenderableType:
@@ -148,6 +163,7 @@ def _screen(board: Board, done: int, total: int, elapsed_s: float) -> Renderable
             facts,
             Text(),
             targets_table(board),
+            amounts_line(board),
             policies_table(totals),
             regret_line(board),
         ),
@@ -165,7 +181,7 @@ def _aucs(board: Board) -> dict[str, float | None]:
     return {
         name: record["members"][record["champion"]]["auc"]
         for name, record in board.learners().items()
-        if "members" in record
+        if "positives" in record
     }
 
 

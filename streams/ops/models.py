@@ -17,12 +17,16 @@ TABLE = "learners"
 
 
 def list_models(data_dir: Path) -> Iterator[dict[str, Any]]:
-    """Yields a learner at a time: its version, examples, size, and each member's log loss."""
+    """Yields a learner at a time: its version, examples, size, and each member's log loss, or of amounts its RMSE."""
     for partition, key, value in scan_tables(data_dir, TABLE):
         row = render_learner(key, value)
-        losses = {name: member.get("log_loss") for name, member in row["members"].items()}
+        errors = {
+            measure: {name: member[measure] for name, member in row["members"].items()}
+            for measure in ("log_loss", "rmse")
+            if any(measure in member for member in row["members"].values())
+        }
         shown = {name: row[name] for name in ("learner", "version", "examples", "timestamp_ms")}
-        yield {"partition": partition, **shown, "size_bytes": len(value), "log_loss": losses}
+        yield {"partition": partition, **shown, "size_bytes": len(value), **(errors or {"log_loss": {}})}
 
 
 def stored_learner(settings: Settings, data_dir: Path, learner: str) -> bytes:

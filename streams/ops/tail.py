@@ -132,8 +132,10 @@ def _recommendation(message: Message) -> Text:
 def _prediction(message: Message) -> Text:
     prediction = decode_prediction(message.value() or b"")
     text = Text.assemble(_clock(prediction.timestamp_ms), (visible(prediction.user_id), "bold cyan"))
-    for target, probability in prediction.probabilities.items():
-        text.append(f"  {visible(target)} ").append(f"{probability:.1%}", "bold yellow")
+    expected = {target: f"{probability:.1%}" for target, probability in prediction.probabilities.items()}
+    expected |= {target: f"{amount:.2f}" for target, amount in prediction.amounts.items()}
+    for target, shown in expected.items():
+        text.append(f"  {visible(target)} ").append(shown, "bold yellow")
         reasons = prediction.reasons.get(target, [])[:_REASONS_SHOWN]
         if reasons:
             named = ", ".join(f"{visible(reason.feature)} {reason.contribution:+.2f}" for reason in reasons)

@@ -191,3 +191,38 @@ def test_what_counts_as_a_good_rating_is_declared() -> None:
     shop.send("rating", 10, item_id="i1", rating=2.5)
     shop.tick(END_S)
     assert shop.labels("it") == [1.0]
+
+
+# Spend
+
+
+@pytest.mark.parametrize(
+    ("bought", "label"),
+    [
+        ([(10, {"price": 12.5})], 12.5),
+        ([(10, {"price": 12.5, "quantity": 3}), (900, {"price": 0.5})], 38.0),
+        ([(1000, {"price": 7.0}), (1000.001, {"price": 9.0})], 7.0),
+        ([(10, {})], 0.0),
+        ([(10, {"price": 0.0})], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_what_is_spent_within_the_horizon_is_summed_and_a_purchase_without_a_price_adds_nothing(
+    bought: list[tuple[float, dict[str, Any]]], label: float
+) -> None:
+    shop = shop_with(rule="spend", members=("hurdle",))
+    shop.view(0, "i1", price=99.0)
+    for at_s, fields in bought:
+        shop.send("purchase", at_s, item_id="i1", **fields)
+    shop.send("add_to_cart", 1200, item_id="i1", price=5.0)
+    shop.tick(END_S)
+    assert shop.labels("it")[0] == label
+
+
+def test_an_expected_amount_is_published_as_one_and_kept_with_its_example() -> None:
+    shop = shop_with(rule="spend", members=("hurdle",), prior=20.0, sampling_rate=1.0)
+    shop.view(0, "i1", price=99.0)
+    shop.tick(END_S)
+    (value,) = predictions(shop)
+    assert (value.probabilities, value.amounts, value.models) == ({}, {"it": 20.0}, {"it": 0})
+    assert [example.probabilities for example in shop.examples("it")] == [{"hurdle": 20.0}]

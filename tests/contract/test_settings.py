@@ -119,6 +119,8 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         (f"{TARGET}rule = 'churn'\nat_least = 3.0", "targets[0].at_least is read by rule rating only"),
         (f"{TARGET}rule = 'churm'", "targets[0].rule"),
         (f"{TARGET.replace('0.1', '1.5')}rule = 'churn'", "targets[0].prior"),
+        (f"{TARGET}rule = 'spend'", 'members = ["hurdle"]'),
+        (f"{TARGET}rule = 'churn'\nmembers = ['linear', 'hurdle']", "targets[0].members"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "sasl_username"),
         ("seed = = 1", "headrace.toml"),
     ],

@@ -30,8 +30,8 @@ from streams.core.policies.q_agent import N_ACTIONS, N_STATES
 PURCHASE = msgspec.structs.replace(DEFAULT_TARGETS[0], members=("linear", "perceptron"))
 SETTINGS = Settings(windows=(Window(name="5m", pane_s=60, panes=5),), targets=(PURCHASE, *DEFAULT_TARGETS[1:]))
 SCHEMA = feature_schema(SETTINGS.windows)
-WIDTHS = {"purchase": len(SCHEMA.names), "cart": len(SCHEMA.names), "bandit": len(FEATURES) + 2, "q": 4}
-LEARNERS = ("purchase", "bandit", "q")
+WIDTHS = dict.fromkeys(("purchase", "cart", "spend"), len(SCHEMA.names)) | {"bandit": len(FEATURES) + 2, "q": 4}
+LEARNERS = ("purchase", "spend", "bandit", "q")
 
 Events = list[tuple[int, Examples]]
 
@@ -65,7 +65,9 @@ def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0,
         random = np.random.default_rng([partition, offset, index])
         parts["vectors"].append(vectors(learner, 1, random)[0])
         parts["labels"].append(float(random.random() < 0.3))
-        parts["probabilities"].append(random.random(2))
+        parts["probabilities"].append(random.random(1 if learner == "spend" else 2))
+        if learner == "spend":
+            parts["labels"][-1] *= 40.0 * random.random()
         parts["weights"].append(1.0 / 0.3 if learner in WIDTHS and learner not in ("bandit", "q") else 1.0)
         parts["times"].append(1_700_000_000_000 + offset * 1000)
     predicts = learner not in ("bandit", "q")
@@ -77,7 +79,7 @@ def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0,
         "columns": WIDTHS.get(learner, 4),
         "vectors": np.array(parts["vectors"], np.float32).tobytes(),
         "labels": np.array(parts["labels"]).tobytes(),
-        "members": ["linear", "perceptron"] if predicts else [],
+        "members": {"spend": ["hurdle"]}.get(learner, ["linear", "perceptron"] if predicts else []),
         "probabilities": np.array(parts["probabilities"]).tobytes() if predicts else b"",
         "weights": np.array(parts["weights"]).tobytes(),
         "timestamps_ms": np.array(parts["times"], np.int64).tobytes(),
@@ -494,3 +496,16 @@ def test_a_switch_of_the_champion_is_on_the_metrics_and_on_the_models_feed() -> 
     sent = [decode_parameters(output.value) for output in folded.outputs if output.topic == MODELS]
     assert {parameters.member: parameters.champion for parameters in sent}["perceptron"]
     assert sum(parameters.champion for parameters in sent) == 1
+
+
+def test_expected_amounts_are_measured_beside_the_mean_and_an_amount_below_zero_is_refused() -> None:
+    metrics = orjson.loads(WHOLE["spend"].outputs[-1].value)
+    quality = metrics["members"]["hurdle"]
+    spent = [example for record in log("spend") for example in np.frombuffer(record.labels).tolist()]
+    assert metrics["amount"] == pytest.approx(sum(spent))
+    assert (quality["examples"], quality["positives"]) == (len(spent), sum(amount > 0.0 for amount in spent))
+    assert quality["base_rmse"] > 0.0
+    assert "positives" not in metrics
+    refused = msgspec.structs.replace(log("spend")[0], labels=np.full(len(log("spend")[0].labels) // 8, -1.0).tobytes())
+    with pytest.raises(RejectedRecord, match="below 0"):
+        WHOLE["spend"].fold.decode(Record(MSGPACK.encode(refused)), WHOLE["spend"].partition)

@@ -1,7 +1,11 @@
-"""The laws that every member of a family obeys, whatever it learns by."""
+"""The laws that every member of a family obeys, whatever it learns by.
+
+Labels are 0 or 1: to the member that predicts amounts they are amounts, and whoever spends spends 1.
+"""
 
 from collections.abc import Callable
 from itertools import pairwise
+from math import log
 from typing import Any
 
 import numpy as np
@@ -51,7 +55,12 @@ def scaled(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def said(member: str, learner: MemberLearner, rows: np.ndarray) -> np.ndarray:
-    return probabilities(KINDS[member].logits(rows, learner.parameters()))
+    kind = KINDS[member]
+    return kind.served(kind.logits(rows, learner.parameters()))
+
+
+def logit_of(member: str, served: float) -> float:
+    return log(served) if member == "hurdle" else log_odds(served)
 
 
 def through_bytes(arrays: Arrays) -> Arrays:
@@ -80,7 +89,8 @@ def test_scores_from_exported_arrays_are_what_the_learner_itself_says(member: st
     learner: Any = new(member)
     learner.learn_many(rows, labels, weights)
     fresh, _, _ = scaled(60, seed=1)
-    served = probabilities(KINDS[member].logits(fresh, through_bytes(learner.parameters())))
+    kind = KINDS[member]
+    served = kind.served(kind.logits(fresh, through_bytes(learner.parameters())))
     assert served == pytest.approx([learner.predict_one(row) for row in fresh], abs=1e-12)
     assert np.ptp(served) > 0.1
 
@@ -149,7 +159,7 @@ def test_it_starts_from_the_prior_and_what_it_exports_is_its_own(member: str) ->
     assert said(member, learner, rows) == pytest.approx([PRIOR] * 200, rel=1e-6)
     exported = learner.parameters()
     learner.learn_many(rows, labels, weights)
-    assert KINDS[member].logits(rows, exported) == pytest.approx([log_odds(PRIOR)] * 200, rel=1e-6)
+    assert KINDS[member].logits(rows, exported) == pytest.approx([logit_of(member, PRIOR)] * 200, rel=1e-6)
 
 
 @MEMBERS
@@ -177,7 +187,8 @@ def test_a_weight_counts_an_example_more(member: str) -> None:
     for weight in (0.5, 4.0):
         learner = new(member)
         learner.learn_many(rows, np.ones(64), np.full(64, weight))
-        moved.append(float(KINDS[member].logits(np.zeros_like(rows[:1]), learner.parameters())[0]) - log_odds(PRIOR))
+        moved.append(float(KINDS[member].logits(np.zeros_like(rows[:1]), learner.parameters())[0]))
+        moved[-1] -= logit_of(member, PRIOR)
     if member == "perceptron":
         # Adam forgets the size of a gradient: what counts is a weight beside others of the same mini-batch.
         mixed = []
@@ -194,7 +205,10 @@ def test_a_weight_counts_an_example_more(member: str) -> None:
 @MEMBERS
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused_before_anything_is_learned(member: Any, poison: float) -> None:
-    target = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=PRIOR, members=(member,))
+    rule: Any = "spend" if member == "hurdle" else "event"
+    target = Target(
+        name="purchase", rule=rule, label="purchase", horizon_s=60, sampling_rate=1.0, prior=PRIOR, members=(member,)
+    )
     family = Family(target, SCHEMA, seed=0)
     vectors, labels, weights = examples(70)
     family.learn_many(vectors, labels, weights)

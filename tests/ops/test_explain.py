@@ -9,11 +9,11 @@ from rocksdict import Options, Rdict
 
 from streams.contract.errors import UnreadableSource
 from streams.contract.records import decode_prediction
-from streams.contract.settings import Kafka, Settings
+from streams.contract.settings import Kafka, Settings, Target
 from streams.contract.topics import PREDICTIONS
 from streams.ops.cli import run
 from streams.ops.explaining import explain_shopper
-from tests.behaviour.shop import Shop
+from tests.behaviour.shop import SETTINGS, Shop
 
 
 def data_of(shop: Shop, folder: Path) -> Path:
@@ -29,8 +29,11 @@ def data_of(shop: Shop, folder: Path) -> Path:
     return folder
 
 
+SPEND = Target(name="spend", rule="spend", horizon_s=1000, sampling_rate=1.0, prior=1.0, members=("hurdle",))
+
+
 def trained() -> Shop:
-    shop = Shop()
+    shop = Shop(settings=replace(SETTINGS, targets=(*SETTINGS.targets, SPEND)))
     for number in range(30):
         user = f"user-{number % 7}"
         shop.view(1100 * number, f"i{number % 12}", user_id=user, category=f"c{number % 3}", price=5.0 + number)
@@ -49,13 +52,18 @@ def test_a_shopper_is_explained_as_the_last_prediction_said(tmp_path: Path) -> N
     said = decode_prediction(shop.values(PREDICTIONS)[-1])
     explained = explain_shopper(shop.settings, data_of(shop, tmp_path), "anna")
     targets = explained["targets"]
-    assert {name: target["probability"] for name, target in targets.items()} == said.probabilities
+    assert {name: target["probability"] for name, target in targets.items() if "probability" in target} == (
+        said.probabilities
+    )
+    assert {name: target["amount"] for name, target in targets.items() if "amount" in target} == said.amounts
     assert {name: target["version"] for name, target in targets.items()} == said.models
     assert said.models["purchase"] > 0
+    assert said.models["spend"] > 0
     for name, reasons in said.reasons.items():
         shown = [(reason["feature"], reason["contribution"]) for reason in targets[name]["reasons"]]
         assert shown == [(reason.feature, reason.contribution) for reason in reasons]
     assert targets["purchase"]["reasons"]
+    assert targets["spend"]["reasons"]
 
 
 def test_whoever_is_unknown_is_an_error_that_says_so(tmp_path: Path) -> None:
@@ -80,5 +88,5 @@ def test_the_command_prints_json_when_piped(tmp_path: Path, capsys: pytest.Captu
     assert run(["--config", str(config), "explain", "anna", "--data", str(folder)]) == 0
     explained = json.loads(capsys.readouterr().out)
     assert explained["user_id"] == "anna"
-    assert set(explained["targets"]) == {"purchase", "cart", "click"}
+    assert set(explained["targets"]) == {"purchase", "cart", "click", "spend"}
     assert run(["--config", str(config), "explain", "nobody", "--data", str(folder)]) == 2

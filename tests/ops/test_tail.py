@@ -98,9 +98,10 @@ def test_a_recommendation_shows_its_slots_best_first() -> None:
 
 def test_a_prediction_shows_probabilities_and_its_strongest_reasons() -> None:
     reasons = {"purchase": [Reason("carts_1h", 1.5), Reason("price", -0.25), Reason("third", 0.1)]}
-    value = JSON.encode(Prediction("r", "user-9", 3_723_000, {"purchase": 0.125, "cart": 0.5}, reasons, {}))
+    expected = {"purchase": 0.125, "cart": 0.5}
+    value = JSON.encode(Prediction("r", "user-9", 3_723_000, expected, reasons, {}, {"spend": 12.345}))
     shown = terminal_text(message(PREDICTIONS, value)).plain
-    assert shown == "01:02:03  user-9  purchase 12.5% (carts_1h +1.50, price -0.25)  cart 50.0%"
+    assert shown == "01:02:03  user-9  purchase 12.5% (carts_1h +1.50, price -0.25)  cart 50.0%  spend 12.35"
 
 
 def test_metrics_show_every_number_by_its_path() -> None:

@@ -74,7 +74,7 @@ def read_examples(value: bytes | None) -> Examples:
     Raises:
         RejectedRecord: with reason ``malformed``: not of the format, columns of unequal lengths, triggers that do not
             rise, or a number that would spoil the model for good (not finite, a weight that is not positive, a
-            probability out of range).
+            probability below 0).
     """
     try:
         batch = decode_experiences(value or b"")
@@ -121,5 +121,5 @@ def _refuse_poison(examples: Examples) -> None:
     if not np.isin(examples.uses, (BOTH, LEARN, MEASURE)).all():
         raise RejectedRecord("malformed", "an example is neither to be learned nor to be measured")
     given = examples.probabilities[~np.isnan(examples.probabilities)]
-    if ((given < 0.0) | (given > 1.0)).any():
-        raise RejectedRecord("malformed", "a probability is not between 0 and 1")
+    if ((given < 0.0) | np.isinf(given)).any():
+        raise RejectedRecord("malformed", "what was served is below 0 or not finite")

@@ -185,6 +185,7 @@ def _metrics(source: str, name: str, row: LearnerRow, learner: Learner) -> dict[
         "champion": learner.champion,
     }
     if members := learner.quality():
-        return numbers | {"positives": round(row.label_sum), "members": members} | learner.standing()
+        total = {"amount": row.label_sum} if learner.is_amount else {"positives": round(row.label_sum)}
+        return numbers | total | {"members": members} | learner.standing()
     by_type = {type_: total / row.examples for type_, total in row.reward_sums.items()}
     return numbers | {"mean_reward": row.label_sum / row.examples, "mean_rewards": by_type}

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from streams.contract.arrays import Arrays
 from streams.contract.errors import RejectedRecord
+from streams.contract.rules import RULES
 from streams.contract.settings import Decisions, Settings, Target
 from streams.contract.topics import Q_AGENT
 from streams.core.features.schema import feature_schema
@@ -24,9 +25,11 @@ class Learner(Protocol):
 
     Attributes:
         layout: Fingerprint of what its state and its parameters are laid out by.
+        is_amount: Whether labels are amounts of a target, and not 0 or 1.
     """
 
     layout: int
+    is_amount: bool
 
     @property
     def champion(self) -> str:
@@ -74,13 +77,17 @@ def new_learner(name: str, settings: Settings) -> Learner:
 
 
 class TargetLearner:
-    """Predicts a target; vectors are those of :func:`~streams.core.features.schema.feature_schema`, labels 0 or 1."""
+    """Predicts a target; vectors are those of :func:`~streams.core.features.schema.feature_schema`.
+
+    Labels are 0 or 1, or amounts, as the target's rule says.
+    """
 
     def __init__(self, target: Target, settings: Settings) -> None:
         schema = feature_schema(settings.windows)
         self._n_columns = len(schema.names)
         self._family = Family(target, schema, settings.seed)
         self._corrects = target.labels == "correct"
+        self.is_amount = RULES[target.rule].is_amount
         self.layout = schema.fingerprint
 
     @property
@@ -89,8 +96,14 @@ class TargetLearner:
 
     def check(self, examples: Examples) -> None:
         _refuse_columns(examples, self._n_columns)
+        if self.is_amount:
+            if (examples.labels < 0.0).any():
+                raise RejectedRecord("malformed", "an amount is below 0")
+            return
         if ((examples.labels != 0.0) & (examples.labels != 1.0)).any():
             raise RejectedRecord("malformed", "a label is neither 0 nor 1")
+        if (examples.probabilities > 1.0).any():
+            raise RejectedRecord("malformed", "a probability is not between 0 and 1")
 
     def learn_many(self, examples: Examples) -> None:
         if not self._corrects:
@@ -143,6 +156,7 @@ class BanditLearner:
     """
 
     champion = "ridge"
+    is_amount = False
     layout = zlib.crc32("\n".join(FEATURES).encode())
 
     def __init__(self, name: str, decisions: Decisions) -> None:
@@ -201,6 +215,7 @@ class QLearner:
     """
 
     champion = "table"
+    is_amount = False
     layout = zlib.crc32(f"{q_agent.N_STATES} {q_agent.N_ACTIONS}".encode())
 
     def __init__(self, decisions: Decisions) -> None:

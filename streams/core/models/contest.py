@@ -1,6 +1,6 @@
 """Champion and challengers: who serves, decided by what each had said before the labels existed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -23,12 +23,19 @@ _FADE: Final = 1.0 - 1.0 / FADING_EXAMPLES
 _FADES: Final = (_FADE, _FADE, _FADE * _FADE, _FADE * _FADE, _FADE * _FADE)
 
 
+Losses = Callable[[Float64Array, Float64Array], Float64Array]
+
+
 class Contest:
-    """Compares each challenger's log loss with the champion's, example by example, on the same examples.
+    """Compares each challenger's loss with the champion's, example by example, on the same examples.
 
     The champion changes at the first example at which a challenger's mean advantage exceeds two standard errors; then
     all comparisons begin anew, against the new champion. Sums run in stream order, so that no cut into batches moves
     that example.
+
+    Args:
+        members: The first one serves.
+        loss: Of what was served, by labels; both ``(n,)``.
 
     References:
         Gama, Sebastião and Rodrigues (2013), "On evaluating stream learning algorithms", Machine Learning 90(3),
@@ -36,8 +43,9 @@ class Contest:
         classification learning algorithms", Neural Computation 10(7), for pairing.
     """
 
-    def __init__(self, members: Sequence[str]) -> None:
+    def __init__(self, members: Sequence[str], loss: Losses = losses) -> None:
         self._members = tuple(members)
+        self._loss = loss
         self._sums = np.zeros((len(_FADES), len(members)))
         self.champion = members[0]
         self.switches = 0
@@ -58,7 +66,7 @@ class Contest:
             return len(labels)
         each = np.full((len(labels), len(self._members)), np.nan)
         for member in known:
-            each[:, self._members.index(member)] = losses(probabilities[:, list(members).index(member)], labels)
+            each[:, self._members.index(member)] = self._loss(probabilities[:, list(members).index(member)], labels)
         advantages = each[:, [self._members.index(self.champion)]] - each
         compared = ~np.isnan(advantages)
         gains, shares = np.where(compared, advantages, 0.0), compared * weights[:, None]

@@ -1,5 +1,6 @@
 """Watching the champion's loss for drift: alarms when it has risen, recoveries when half of the rise is gone."""
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import isnan
 from typing import Any, Final
@@ -20,7 +21,10 @@ _FADE: Final = 1.0 - 1.0 / 100.0
 
 
 class DriftWatch:
-    """Feeds ADWIN with the log loss of what was served, clipped to [0, 1], in the order of the predictions.
+    """Feeds ADWIN with the loss of what was served, clipped to [0, 1], in the order of the predictions.
+
+    Args:
+        loss: Of what was served, by labels; both ``(n,)``.
 
     Attributes:
         alarms: Rises of the loss so far; a fall is none.
@@ -28,7 +32,8 @@ class DriftWatch:
         open: Whether it has not come back since the last alarm.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loss: Callable[[Float64Array, Float64Array], Float64Array] = losses) -> None:
+        self._loss = loss
         self.alarms = 0
         self.recoveries = 0
         self.open = False
@@ -49,7 +54,7 @@ class DriftWatch:
         Returns:
             The rows at which an alarm was raised.
         """
-        clipped = np.minimum(losses(probabilities, labels), 1.0).tolist()
+        clipped = np.minimum(self._loss(probabilities, labels), 1.0).tolist()
         raised: list[int] = []
         for row, (loss, timestamp_ms) in enumerate(zip(clipped, timestamps_ms.tolist(), strict=True)):
             self._seen += 1

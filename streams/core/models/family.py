@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.contract.arrays import Arrays
+from streams.contract.rules import RULES
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
+from streams.core.models.amounts import AmountEvaluation, deviances
 from streams.core.models.blend import BLEND, BlendLearner
-from streams.core.models.contest import Contest
+from streams.core.models.contest import Contest, Losses
 from streams.core.models.corrected import CorrectedLearner
 from streams.core.models.drift import DriftWatch
 from streams.core.models.evaluation import Evaluation
 from streams.core.models.fresh import Fresh, restored_fresh
+from streams.core.models.measures import losses
 from streams.core.models.members import MemberLearner, fresh_name, kind_of, new_member
 from streams.core.models.scaling import RunningScale
 
@@ -59,9 +62,13 @@ class Family:
         }
         self._blend = BlendLearner(tuple(self._members)) if BLEND in target.members else None
         self._fresh: Fresh | None = None
-        self._evaluations: dict[str, Evaluation] = {member: Evaluation() for member in target.members}
-        self._contest = Contest((*target.members, _FRESH))
-        self._drift = DriftWatch()
+        is_amount = RULES[target.rule].is_amount
+        self._evaluations: dict[str, Evaluation | AmountEvaluation] = {
+            member: AmountEvaluation() if is_amount else Evaluation() for member in target.members
+        }
+        loss = _in_units_of(target.prior) if is_amount else losses
+        self._contest = Contest((*target.members, _FRESH), loss)
+        self._drift = DriftWatch(loss)
 
     @property
     def champion(self) -> str:
@@ -87,8 +94,8 @@ class Family:
 
         Args:
             members: Names of the columns, the one that served first.
-            probabilities: ``(n, n_members)``; NaN for a member that did not exist.
-            labels: 0 or 1, ``(n,)``.
+            probabilities: ``(n, n_members)``, or expected amounts; NaN for a member that did not exist.
+            labels: 0 or 1, amounts 0 or more, ``(n,)``.
             weights: ``(n,)``.
             timestamps_ms: When the predictions were made, ``(n,)``.
         """
@@ -142,7 +149,7 @@ class Family:
 
         Args:
             vectors: ``(n, n_features)``, as features; scaling is learned here, too.
-            labels: 0 or 1, ``(n,)``.
+            labels: 0 or 1, amounts 0 or more, ``(n,)``.
             weights: ``(n,)``.
             served: What the members had said; a member that combines the others learns from nothing else.
 
@@ -216,10 +223,17 @@ def qualities(evaluation_arrays: Arrays) -> dict[str, dict[str, Any]]:
     """Reads how good each member has been from the arrays alone, as plain values."""
     found: dict[str, dict[str, Any]] = {}
     for name in sorted({name.partition("/")[0] for name in evaluation_arrays} - {_CONTEST, _DRIFT}):
-        evaluation = Evaluation()
-        evaluation.restore(_part(evaluation_arrays, name))
+        own = _part(evaluation_arrays, name)
+        evaluation = AmountEvaluation() if "errors" in own else Evaluation()
+        evaluation.restore(own)
         found[name] = msgspec.structs.asdict(evaluation.quality())
     return found
+
+
+def _in_units_of(prior: float) -> Losses:
+    """Makes the loss of amounts comparable with 1: half of it is what the prior loses where nothing is spent."""
+    unit = 2.0 * float(deviances(np.array([prior]), np.zeros(1))[0])
+    return lambda given, labels: deviances(given, labels) / unit
 
 
 def _joined(parts: dict[str, Arrays]) -> Arrays:

@@ -12,8 +12,10 @@ from streams.contract.arrays import Arrays
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.additive import AdditiveLearner, additive_contributions, additive_logits
 from streams.core.models.ftrl import FtrlLearner, ftrl_contributions, ftrl_logits
+from streams.core.models.hurdle import HurdleLearner, amounts, hurdle_contributions, hurdle_logits
 from streams.core.models.kernel import KernelLearner, kernel_contributions, kernel_logits
 from streams.core.models.linear import LinearLearner, contributions, linear_logits
+from streams.core.models.logistic import probabilities
 from streams.core.models.perceptron import PerceptronLearner, perceptron_contributions, perceptron_logits
 
 Float64Array = NDArray[np.float64]
@@ -23,7 +25,7 @@ class MemberLearner(Protocol):
     """Learns from scaled vectors, row by row: any cut of the same examples into batches gives the same bits."""
 
     def learn_many(self, scaled: Float64Array, labels: Float64Array, weights: Float64Array) -> None:
-        """Learns from ``(n, n_features)``, labels 0 or 1 and positive weights, ``(n,)``."""
+        """Learns from ``(n, n_features)``, labels 0 or 1 (of an amount 0 or more) and positive weights, ``(n,)``."""
         ...
 
     def parameters(self) -> Arrays:
@@ -45,11 +47,13 @@ class Kind(NamedTuple):
         logits: Scores scaled rows, ``(n, n_features)`` to ``(n,)``, from the exported parameters.
         contributions: What each feature adds to a row's log-odds, ``(n, n_features)``; a row's sum is the difference
             in log-odds from the zero row, which is a shopper who is average in every number.
+        served: Turns log-odds into what is served. Of a kind that predicts amounts, read logarithm for log-odds.
     """
 
     learner: Callable[[FeatureSchema, float, int], MemberLearner]
     logits: Callable[[Float64Array, Arrays], Float64Array]
     contributions: Callable[[Float64Array, Arrays], Float64Array]
+    served: Callable[[Float64Array], Float64Array] = probabilities
 
 
 def _linear(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
@@ -72,6 +76,10 @@ def _perceptron(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner
     return PerceptronLearner(len(schema.names), prior, seed)
 
 
+def _hurdle(schema: FeatureSchema, prior: float, seed: int) -> MemberLearner:
+    return HurdleLearner(len(schema.names), prior)
+
+
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "linear": Kind(_linear, linear_logits, contributions),
@@ -79,6 +87,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "additive": Kind(_additive, additive_logits, additive_contributions),
         "kernel": Kind(_kernel, kernel_logits, kernel_contributions),
         "perceptron": Kind(_perceptron, perceptron_logits, perceptron_contributions),
+        "hurdle": Kind(_hurdle, hurdle_logits, hurdle_contributions, amounts),
     }
 )
 

@@ -1,4 +1,4 @@
-"""Logistic regression by online Newton steps: every weight knows how certain it is, and with which others it goes."""
+"""Regression by online Newton steps: every weight knows how certain it is, and with which others it goes."""
 
 import math
 from typing import Final
@@ -23,7 +23,7 @@ _NEAR: Final = 1e-12
 
 
 class OnlineNewton:
-    """A Gaussian over the weights, moved with each example to the posterior's mode.
+    """Logistic regression: a Gaussian over the weights, moved with each example to the posterior's mode.
 
     One pass comes near to what many passes of a batch learner reach, since a step is as long as the examples so far
     leave room for. Memory is limited by a process noise that never lifts a variance above where it started.
@@ -56,15 +56,19 @@ class OnlineNewton:
     def _learn_one(self, values: Float64Array, label: float, weight: float) -> None:
         direction = blas.dsymv(1.0, self._covariance, values, lower=1)
         spread = max(float(np.dot(values, direction)), 0.0)
-        probability = most_likely(float(np.dot(values, self.mean)), spread * weight, label)
-        curvature = weight * max(probability * (1.0 - probability), _LEAST_CURVATURE)
-        self.mean += direction * (weight * (label - probability))
-        blas.dsyr(-1.0 / (1.0 / curvature + spread), direction, lower=1, a=self._covariance, overwrite_a=1)
+        slope, curvature = self._learned(float(np.dot(values, self.mean)), spread * weight, label)
+        self.mean += direction * (weight * slope)
+        blas.dsyr(-1.0 / (1.0 / (weight * curvature) + spread), direction, lower=1, a=self._covariance, overwrite_a=1)
         self._examples += 1
         if self._examples % REVIEW_EVERY == 0:
             variances = self._covariance.diagonal()
             widened = np.maximum(variances, np.minimum(variances + self._noise, self._ceiling))
             np.fill_diagonal(self._covariance, widened)
+
+    def _learned(self, score: float, spread: float, label: float) -> tuple[float, float]:
+        """Returns the slope of an example's log likelihood by its score, and the curvature, once it was learned."""
+        probability = most_likely(score, spread, label)
+        return label - probability, max(probability * (1.0 - probability), _LEAST_CURVATURE)
 
     def arrays(self) -> Arrays:
         """Everything it learns from here on with."""
@@ -78,6 +82,26 @@ class OnlineNewton:
         self.mean = arrays["mean"]
         self._covariance[np.tril_indices(len(self.mean))] = arrays["covariance"]
         self._examples = int(arrays["examples"][0])
+
+
+class OnlineLeastSquares(OnlineNewton):
+    """The same of a number with Gaussian noise: recursive least squares.
+
+    Args:
+        noise: Variance of the number around its score.
+        widest: A number further from its score counts as this far: one mistyped price must not outweigh all others.
+    """
+
+    def __init__(
+        self, mean: Float64Array, variance: Float64Array, memory: float, *, noise: float, widest: float
+    ) -> None:
+        super().__init__(mean, variance, memory)
+        self._precision = 1.0 / noise
+        self._widest = widest
+
+    def _learned(self, score: float, spread: float, label: float) -> tuple[float, float]:
+        distance = min(max(label - score, -self._widest), self._widest)
+        return distance * self._precision / (1.0 + spread * self._precision), self._precision
 
 
 def most_likely(score: float, spread: float, label: float) -> float:

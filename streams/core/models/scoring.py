@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from streams.contract.arrays import Arrays, unpack_arrays
 from streams.contract.records import Parameters, Reason
+from streams.contract.rules import RULES
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, blend_contributions, blend_logits
@@ -78,14 +79,19 @@ class Scorers:
         champion = self._members.get((target, self._champions[target]))
         return champion.version if champion else 0
 
+    def is_amount(self, target: str) -> bool:
+        """Tells whether an amount is expected, and not a probability given."""
+        return RULES[self._targets[target].rule].is_amount
+
     def score(self, target: str, vectors: Float32Array) -> Float64Array:
-        """Returns each member's probability for every row of ``(n, n_features)``, as ``(n, n_members)``."""
+        """Returns each member's probability, or amount, for every row of ``(n, n_features)``: ``(n, n_members)``."""
         names = self.members(target)
         logits = self._logits(target, vectors)
         scores = np.full((len(vectors), len(names)), self._targets[target].prior)
         for column, name in enumerate(names):
             if (target, name) in self._members:
-                scores[:, column] = probabilities(logits[name])
+                served = probabilities if name == BLEND else KINDS[kind_of(name)].served
+                scores[:, column] = served(logits[name])
         return scores
 
     def reasons(self, target: str, vectors: Float32Array, k: int = 3) -> list[list[Reason]]:
@@ -132,7 +138,8 @@ class Scorers:
             if name == BLEND:
                 continue
             if member is None:
-                logits[name] = np.full(len(vectors), log_odds(declared.prior))
+                if BLEND in declared.members:
+                    logits[name] = np.full(len(vectors), log_odds(declared.prior))
                 continue
             if member.version not in scaled_by:
                 scaled_by[member.version] = member.scale.apply(vectors)

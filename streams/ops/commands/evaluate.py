@@ -186,6 +186,8 @@ def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member,
 
     from streams.contract.settings import Member
 
+    if given and "hurdle" in given.split(","):
+        raise ConfigurationError("--members: hurdle predicts amounts, and a label has two values here")
     try:
         return msgspec.convert(given.split(","), tuple[Member, ...]) if given else default
     except msgspec.ValidationError as error:
@@ -221,4 +223,29 @@ def pipeline(context: click.Context, file: Path, name: str, page: Path | None, r
         measured = measure_served(events, read_targets(settings_of(context)), advance)
     if page is not None:
         write_table(page, measured, f"What the pipeline serves on {file.name}")
+    write_report(measured, report)
+
+
+@evaluate.command(example="headrace evaluate shop --events 100000 --seeds 3 --report shop.json")
+@click.option("--events", type=click.IntRange(min=1000), default=100_000, show_default=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Shops.")
+@report_option
+@click.pass_context
+def shop(context: click.Context, events: int, seeds: int, report: Path | None) -> None:
+    """Measures what the pipeline serves on the synthetic shop, where there are prices.
+
+    As `evaluate pipeline` does on a file: what its shoppers do of their own accord is folded in memory. A report for
+    each seed.
+    """
+    from producers.simulator.parameters import SimulationParameters
+    from streams.ops.evaluate.served import measure_served, read_targets
+    from streams.ops.evaluate.shop import organic_events
+    from streams.ops.progress import progress
+
+    settings = read_targets(settings_of(context))
+    measured = {}
+    with progress("folding", "events", events * seeds) as advance:
+        for seed in range(seeds):
+            folded = list(organic_events(SimulationParameters(seed=seed, events=events)))
+            measured[f"seed {seed}"] = measure_served(folded, settings, advance)
     write_report(measured, report)

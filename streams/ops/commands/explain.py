@@ -19,7 +19,7 @@ def explain(context: click.Context, user_id: str, data: Path | None) -> None:
     """Prints a shopper's present probabilities and their strongest reasons.
 
     As of the shopper's last event, by the models as they are now; needs no broker and no worker. It is a table on a
-    terminal, and JSON when piped. A reason is a feature and how much it moved the log-odds.
+    terminal, and JSON when piped. A reason is a feature and how much it moved the log-odds, or an amount's logarithm.
     """
     from streams.ops.explaining import explain_shopper
 
@@ -38,10 +38,11 @@ def _show(explained: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(
-        "target", "probability", "reasons, in log-odds", "by", box=SIMPLE_HEAD, title=escape(explained["user_id"])
+        "target", "expected", "reasons, in log-odds", "by", box=SIMPLE_HEAD, title=escape(explained["user_id"])
     )
     for name, target in explained["targets"].items():
         reasons = ", ".join(f"{reason['feature']} {reason['contribution']:+.2f}" for reason in target["reasons"])
         by = f"{target['champion']}, version {target['version']}" if target["version"] else "prior"
-        table.add_row(escape(name), f"{target['probability']:.3f}", reasons or "none", by)
+        expected = f"{target['amount']:.2f}" if "amount" in target else f"{target['probability']:.1%}"
+        table.add_row(escape(name), expected, reasons or "none", by)
     Console().print(table)

@@ -11,6 +11,7 @@ from producers.replay.taobao import read_taobao
 from streams.contract.errors import ConfigurationError, UnreadableSource
 from streams.contract.events import Event, encode_event
 from streams.contract.outputs import Output
+from streams.contract.rules import RULES
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, EXPERIENCES
 from streams.core.behaviour import BehaviourFold
@@ -39,6 +40,8 @@ def read_clickstream(path: Path, target: str, settings: Settings, advance: Calla
     names = [declared.name for declared in settings.targets]
     if target not in names:
         raise ConfigurationError(f"there is no target {target!r}; there are {', '.join(names)}")
+    if any(RULES[declared.rule].is_amount for declared in settings.targets if declared.name == target):
+        raise ConfigurationError(f"{target} is an amount, not one of two classes: `headrace evaluate shop` measures it")
     events = sorted(read_taobao(path), key=lambda event: event.timestamp_ms)
     if not events:
         raise UnreadableSource(f"{path}: there are no events")

@@ -1,21 +1,23 @@
 """What the pipeline serves on a recorded clickstream: all of a target's probabilities, made before their labels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from streams.contract.events import Event, encode_event
 from streams.contract.outputs import Output
 from streams.contract.records import decode_parameters
+from streams.contract.rules import RULES
 from streams.contract.settings import DEFAULT_TARGETS, Settings, Target
 from streams.contract.topics import CLICKSTREAM, EXPERIENCES, MODELS
 from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.learning import LearningFold
 from streams.core.learning.examples import Examples, read_examples
+from streams.core.models.amounts import AmountEvaluation
 from streams.core.models.measures import auc
 from streams.core.models.scoring import Scorers
 from streams.core.policies.models import PolicyModels
@@ -39,7 +41,8 @@ def measure_served(events: list[Event], settings: Settings, advance: Callable[[i
 
     Returns:
         By target ``examples``, ``positives``, ``rate``, ``auc``, ``recency_auc``, ``calibration``, ``log_loss`` and
-        ``base_log_loss``, which the observed rate would have had.
+        ``base_log_loss``, which the observed rate would have had; of expected amounts, where anything was spent, what
+        :class:`~streams.core.models.amounts.AmountQuality` has.
     """
     settings = replace(settings, kafka=replace(settings.kafka, partitions=1))
     topics = MemoryTopics(settings, lambda: _YEAR_2100_MS)
@@ -72,11 +75,14 @@ def measure_served(events: list[Event], settings: Settings, advance: Callable[[i
         for number, target in enumerate(settings.targets)
     }
     recency = schema.names.index(_RECENCY)
-    return {
-        target.name: _measured(found[target.name], recency, longest=target.rule == "churn")
-        for target in settings.targets
-        if found[target.name]
-    }
+    measured: dict[str, Any] = {}
+    for target in settings.targets:
+        batches = [batch.where(batch.final) for batch in found[target.name]]
+        if not RULES[target.rule].is_amount and batches:
+            measured[target.name] = _measured(batches, recency, longest=target.rule == "churn")
+        elif any(batch.labels.any() for batch in batches):
+            measured[target.name] = _measured_amounts(batches)
+    return measured
 
 
 def read_targets(settings: Settings) -> Settings:
@@ -98,12 +104,26 @@ def write_table(path: Path, measured: dict[str, Any], title: str) -> None:
         f"| {name} | {each['examples']:,} | {each['rate']:.4f} | {each['auc']:.3f} | {each['recency_auc']:.3f} "
         f"| {each['calibration']:.3f} | {each['log_loss']:.4f} | {each['base_log_loss']:.4f} |"
         for name, each in measured.items()
+        if "auc" in each
+    ]
+    lines += [
+        f"\n{name}: {each['examples']:,} examples, {each['positives']:,} above zero, mean {each['mean']:.2f}; off by "
+        f"{each['mae']:.2f} (the mean by {each['base_mae']:.2f}), RMSE {each['rmse']:.2f} ({each['base_rmse']:.2f}), "
+        f"calibration {each['calibration']:.3f}"
+        for name, each in measured.items()
+        if "rmse" in each
     ]
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
-def _measured(batches: Iterable[Examples], recency: int, *, longest: bool) -> dict[str, Any]:
-    final = [batch.where(batch.final) for batch in batches]
+def _measured_amounts(final: Iterable[Examples]) -> dict[str, Any]:
+    evaluation = AmountEvaluation()
+    for batch in final:
+        evaluation.update(batch.probabilities[:, 0], batch.labels, batch.weights)
+    return asdict(evaluation.quality())
+
+
+def _measured(final: Sequence[Examples], recency: int, *, longest: bool) -> dict[str, Any]:
     labels = np.concatenate([batch.labels for batch in final])
     served = np.clip(np.concatenate([batch.probabilities[:, 0] for batch in final]), 1e-15, 1.0 - 1e-15)
     weights = np.concatenate([batch.weights for batch in final])
