@@ -54,6 +54,7 @@ from streams.core.transitions import pay, settle, show
 
 _WINDOWED: Final = {"view": 0, "search": 1, "add_to_cart": 2, "purchase": 3}
 _SPEND: Final = 4
+_NEVER_MS: Final = 1 << 62
 _LEANING: Final = {"view": 1.0, "click": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
 _COUNTED: Final = {kind: f"kinds.{kind}" for kind in KINDS}
 _PREDICTED: Final = frozenset({"view", "search", "add_to_cart", "remove_from_cart", "purchase"})
@@ -282,7 +283,8 @@ class _Batch:
             self._label(offset, *corrected, 1.0)
         for name in self._feedback.behave(row, event):
             self._partition.count(name)
-        pay(row.walk, fold.settings.decisions.q_rewards.get(kind, 0.0))
+        if row.walk:
+            pay(row.walk, fold.settings.decisions.q_rewards.get(kind, 0.0))
         previous_ms, now_ms = row.last_ms, max(row.last_ms, event.timestamp_ms)
         row.last_ms = now_ms
         self._sum(row, event, now_ms)
@@ -300,7 +302,7 @@ class _Batch:
         targets = fold.labels.predicted_at(event)
         self._predict(ref, key, event.timestamp_ms, targets, shopper_vector(row, row.seen), moment)
         if kind == "view":
-            self._decide(offset, key, row, event, now_ms)
+            self._decide(ref, offset, key, row, event, now_ms)
 
     def _predict(
         self,
@@ -318,9 +320,10 @@ class _Batch:
     def _sum(self, row: UserRow, event: Event, now_ms: int) -> None:
         """Moves the windows to now and adds the event to their sums."""
         windows, kind = self._fold.windows, event.kind
-        windows.slide(row.rings, now_ms)
         column = _WINDOWED.get(kind)
-        if column is not None:
+        if column is None:
+            windows.slide(row.rings, now_ms)
+        else:
             windows.add(row.rings, event.timestamp_ms, now_ms, column, 1)
         if kind == "purchase" and event.price is not None:
             windows.add(row.rings, event.timestamp_ms, now_ms, _SPEND, event.price * (event.quantity or 1))
@@ -356,7 +359,7 @@ class _Batch:
             self._relating.add(offset, event, item_id, kind, session.buy(item_id))
         return before
 
-    def _decide(self, offset: int, key: bytes, row: UserRow, event: Event, now_ms: int) -> None:
+    def _decide(self, ref: str, offset: int, key: bytes, row: UserRow, event: Event, now_ms: int) -> None:
         """Opens the decision that this view asks for; its slate is chosen with the rest of the batch."""
         fold, affinities = self._fold, row.affinities
         user_id = event.user_id or ""
@@ -368,17 +371,15 @@ class _Batch:
         context = Context(
             item_id=event.item_id,
             category=event.category,
-            recent_items=tuple(reversed(affinities.items)),
-            view_counts=dict(affinities.items),
+            views=dict(affinities.items),
             cart_items=tuple(affinities.cart),
-            session_items=tuple(reversed(row.session.items)),
+            session_items=row.session.items[::-1],
             category_shares=affinities.shares(),
             usual_log_price=affinities.log_price,
             timestamp_ms=now_ms,
         )
-        pending = PendingDecision(
-            offset, user_id, policy, context, decision, session_state(row.session, bool(affinities.cart))
-        )
+        state = session_state(row.session, bool(affinities.cart))
+        pending = PendingDecision(ref, offset, user_id, policy, context, decision, state)
         if policy == Q_AGENT:
             pending.transition = Transition(offset, now_ms, pending.state)
             row.walk.append(pending.transition)
@@ -489,15 +490,18 @@ class _Batch:
 
     def _schedule(self, key: bytes, row: UserRow) -> None:
         """Sets the row's deadline to the earliest of what is open, and sees that it will be woken by then."""
-        deadlines = [open_.deadline_ms for moment in row.moments for open_ in moment.predictions if open_.deadline_ms]
-        deadlines += [decision.deadline_ms for decision in row.decisions]
-        if self._ends(row):
-            deadlines.append(row.session.last_ms + self._fold.session_gap_ms)
-        row.deadline_ms = min(deadlines, default=0)
+        earliest_ms = row.session.last_ms + self._fold.session_gap_ms if self._ends(row) else _NEVER_MS
+        for moment in row.moments:
+            for open_ in moment.predictions:
+                if 0 < open_.deadline_ms < earliest_ms:
+                    earliest_ms = open_.deadline_ms
+        for decision in row.decisions:
+            earliest_ms = min(earliest_ms, decision.deadline_ms)
+        row.deadline_ms = earliest_ms if earliest_ms < _NEVER_MS else 0
         scheduled = self._state.scheduled
-        if row.deadline_ms and row.deadline_ms < scheduled.get(key, row.deadline_ms + 1):
-            scheduled[key] = row.deadline_ms
-            heappush(self._state.due, (row.deadline_ms, key))
+        if earliest_ms < scheduled.get(key, _NEVER_MS):
+            scheduled[key] = earliest_ms
+            heappush(self._state.due, (earliest_ms, key))
 
 
 def render_user(key: bytes, value: bytes) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from streams.contract.records import (
     LoggedDecision,
     Recommendation,
     RecommendedItem,
-    event_ref,
 )
 from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, CONTROL, DECISIONS, POPULAR, RECOMMENDATIONS
+from streams.contract.topics import CONTROL, DECISIONS, POPULAR, RECOMMENDATIONS
 from streams.core.policies.choice import Deciding, decide
 from streams.core.policies.decision_id import decision_id
 from streams.core.policies.features import N_FEATURES, padded, slate_features
@@ -26,7 +25,7 @@ from streams.core.policies.models import PolicyModels
 from streams.core.policies.q_agent import action_masks
 from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
-from streams.core.retrieval.context import Context
+from streams.core.retrieval.context import Context, known
 from streams.core.retrieval.popular_only import popular_shortlist
 from streams.core.retrieval.shortlist import KINDS, shortlists
 from streams.core.row import OpenDecision, Transition
@@ -42,12 +41,13 @@ class PendingDecision:
     """A decision to be made with the rest of its batch.
 
     Attributes:
-        offset: Of the event that asks for it.
+        event_ref: Of the event that asks for it, at this offset.
         decision: In the shopper's row; to be given its slate.
         state: The session's, to the Q agent.
         transition: The Q agent's that may begin with this decision.
     """
 
+    event_ref: str
     offset: int
     user_id: str
     policy: str
@@ -68,7 +68,6 @@ class _Made(NamedTuple):
         slate: Places in the shortlist.
     """
 
-    event_ref: str
     shortlist: list[str]
     kinds: list[int]
     features: bytes
@@ -115,14 +114,14 @@ class Decider:
         return outputs
 
     def _make(self, pending: Sequence[PendingDecision], policies: Sequence[str]) -> list[_Made]:
-        refs = [event_ref(CLICKSTREAM, self._partition, each.offset) for each in pending]
-        contexts = [each.context for each in pending]
+        refs = [each.event_ref for each in pending]
+        asked = [known(self._catalogue, each.context) for each in pending]
         size = self._settings.decisions.shortlist
-        found = shortlists(self._catalogue, contexts, size)
+        found = shortlists(self._catalogue, asked, size)
         for place, policy in enumerate(policies):
             if policy == POPULAR:
-                found[place] = popular_shortlist(self._catalogue, contexts[place], size)
-        features = slate_features(self._catalogue, contexts, found)
+                found[place] = popular_shortlist(self._catalogue, asked[place], size)
+        features = slate_features(self._catalogue, asked, found)
         kinds = padded(found).kinds
         masks = action_masks(kinds)
         settings = self._settings.decisions
@@ -142,7 +141,6 @@ class Decider:
         name_of = self._catalogue.ids.__getitem__
         lengths = (chosen.slates >= 0).sum(axis=1).tolist()
         made: Any = zip(
-            refs,
             [[*map(name_of, each.items)] for each in found],
             [each.kinds for each in found],
             _encoded(features, [len(each.items) for each in found]),
@@ -166,11 +164,11 @@ class Decider:
         versions = self._models.versions
         decision = each.decision
         decision.items = items
-        decision.decision_id = decision_id(made.event_ref, each.policy, items, made.propensities, versions)
+        decision.decision_id = decision_id(each.event_ref, each.policy, items, made.propensities, versions)
         decision.features = made.slot_features
         recommendation = Recommendation(
             decision.decision_id,
-            made.event_ref,
+            each.event_ref,
             each.user_id,
             each.context.timestamp_ms,
             each.policy,
@@ -193,7 +191,7 @@ class Decider:
         is_shadow = policy != each.policy
         logged = LoggedDecision(
             decision_id=f"{each.decision.decision_id}/{policy}" if is_shadow else each.decision.decision_id,
-            event_ref=made.event_ref,
+            event_ref=each.event_ref,
             user_id=each.user_id,
             timestamp_ms=each.context.timestamp_ms,
             policy=policy,

@@ -270,14 +270,14 @@ def _dead_letter(
 
 
 def _refuse_oversized(limits: Engine, outputs: Sequence[Output], encoded: Mapping[bytes, bytes]) -> None:
-    largest = max(outputs, key=lambda output: len(output.value), default=None)
-    if largest is not None and len(largest.value) > limits.max_output_bytes:
+    if max([len(output.value) for output in outputs], default=0) > limits.max_output_bytes:
+        largest = max(outputs, key=lambda output: len(output.value))
         raise BrokenInvariant(
             f"a record for {largest.topic} has {len(largest.value)} bytes, engine.max_output_bytes is "
             f"{limits.max_output_bytes}"
         )
-    key, row = max(encoded.items(), key=lambda entry: len(entry[1]))
-    if len(row) > limits.max_row_bytes:
+    if max(map(len, encoded.values())) > limits.max_row_bytes:
+        key, row = max(encoded.items(), key=lambda entry: len(entry[1]))
         raise BrokenInvariant(
             f"the row of {key!r} has {len(row)} bytes, engine.max_row_bytes is {limits.max_row_bytes}"
         )

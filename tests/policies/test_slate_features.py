@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
 from streams.core.policies.features import FEATURES, N_FEATURES, slate_features
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
-from streams.core.retrieval.context import Context
+from streams.core.retrieval.context import Context, known
 from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
 
 NOW_MS = 1_700_000_000_000
@@ -32,33 +33,36 @@ def shop() -> Catalogue:
     return made
 
 
-def context(**known: Any) -> Context:
+def context(**others: Any) -> Context:
     nothing: dict[str, Any] = {
         "item_id": None,
         "category": None,
-        "recent_items": (),
-        "view_counts": {},
+        "views": {},
         "cart_items": (),
         "session_items": (),
         "category_shares": {},
         "usual_log_price": None,
         "timestamp_ms": NOW_MS,
     }
-    return Context(**(nothing | known))
+    return Context(**(nothing | others))
+
+
+def described_slates(made: Catalogue, asked: Sequence[Context], lists: Sequence[Shortlist]) -> NDArray[np.float64]:
+    return slate_features(made, [known(made, each) for each in asked], lists)
 
 
 def described(asked: Context, item_id: str, kind: int = 0) -> Mapping[str, float]:
     made = shop()
     item = made.find(item_id)
     assert item is not None
-    features = slate_features(made, [asked], [Shortlist([item], [kind])])
+    features = described_slates(made, [asked], [Shortlist([item], [kind])])
     return dict(zip(FEATURES, features[0, 0].tolist(), strict=True))
 
 
 def plainly_described(made: Catalogue, asked: Context, item: int, kind: int) -> list[float]:
     """The features of one item in plain Python, number by number."""
     name, own = made.ids[item], made.category[item]
-    before = [other for other in asked.recent_items[:3] if other != asked.item_id][:2]
+    before = [other for other in [*reversed(asked.views)][:3] if other != asked.item_id][:2]
     current, *others = (closeness(made, source, item) for source in (asked.item_id, *before, None, None))
     shares = {made.find_category(category): share for category, share in asked.category_shares.items()}
     share = 0.0 if own == NO_CATEGORY else shares.get(own, 0.0)
@@ -77,7 +81,7 @@ def plainly_described(made: Catalogue, asked: Context, item: int, kind: int) -> 
         distance,
         float(is_unknown),
         float(name in asked.cart_items),
-        float(name in asked.session_items or name in asked.view_counts),
+        float(name in asked.session_items or name in asked.views),
         float(asked.timestamp_ms - made.first_seen_ms[item] < 24 * HOUR_MS),
         *(float(number == kind) for number in range(len(KINDS))),
         ctr * share,
@@ -94,7 +98,7 @@ def closeness(made: Catalogue, source: str | None, item: int) -> float:
 
 def test_rows_beyond_a_shortlist_are_zero() -> None:
     lists = [Shortlist([0, 1], [0, 1]), Shortlist([], []), Shortlist([2], [3])]
-    features = slate_features(shop(), [context()] * 3, lists)
+    features = described_slates(shop(), [context()] * 3, lists)
     assert features.shape == (3, MAX_ITEMS, N_FEATURES)
     assert features.dtype == np.float64
     assert np.argwhere(features[:, :, 0] == 1.0).tolist() == [[0, 0], [0, 1], [2, 0]]
@@ -103,8 +107,8 @@ def test_rows_beyond_a_shortlist_are_zero() -> None:
 
 @pytest.mark.parametrize("made", [Catalogue(Settings()), shop()])
 def test_no_decisions_and_empty_shortlists_have_features_of_their_shape(made: Catalogue) -> None:
-    assert slate_features(made, [], []).shape == (0, MAX_ITEMS, N_FEATURES)
-    assert not slate_features(made, [context(item_id="hat")], [Shortlist([], [])]).any()
+    assert described_slates(made, [], []).shape == (0, MAX_ITEMS, N_FEATURES)
+    assert not described_slates(made, [context(item_id="hat")], [Shortlist([], [])]).any()
 
 
 def test_what_is_known_of_the_item() -> None:
@@ -121,7 +125,7 @@ def test_the_kind_is_one_hot(kind: int) -> None:
 
 
 def test_closeness_to_the_current_item_and_to_the_two_before() -> None:
-    asked = context(item_id="hat", recent_items=("hat", "cap", "thing"))
+    asked = context(item_id="hat", views={"thing": 1, "cap": 1, "hat": 1})
     assert described(asked, "cap")["closeness"] == pytest.approx(sqrt(11.0 / 20.0))
     assert described(asked, "shoe")["closeness"] == pytest.approx(sqrt(4.0 / 20.0))
     assert described(asked, "shoe")["recent_closeness"] == pytest.approx(sqrt(0.5 * 5.0 / 10.0))
@@ -131,7 +135,7 @@ def test_closeness_to_the_current_item_and_to_the_two_before() -> None:
 @pytest.mark.parametrize("unknown", [None, "never heard of"])
 def test_nothing_is_close_to_an_item_that_nobody_knows(unknown: str | None) -> None:
     for item in ITEMS:
-        assert described(context(item_id=unknown, recent_items=("?",)), item)["closeness"] == 0.0
+        assert described(context(item_id=unknown, views={"?": 1}), item)["closeness"] == 0.0
 
 
 def test_the_category() -> None:
@@ -157,16 +161,16 @@ def test_the_price_and_that_it_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "in_cart", "seen"),
+    ("others", "in_cart", "seen"),
     [
         ({}, 0.0, 0.0),
         ({"cart_items": ("cap", "hat")}, 1.0, 0.0),
         ({"session_items": ("hat",)}, 0.0, 1.0),
-        ({"view_counts": {"hat": 1}}, 0.0, 1.0),
+        ({"views": {"hat": 1}}, 0.0, 1.0),
     ],
 )
-def test_the_cart_and_what_was_seen(known: dict[str, Any], in_cart: float, seen: float) -> None:
-    hat = described(context(**known), "hat")
+def test_the_cart_and_what_was_seen(others: dict[str, Any], in_cart: float, seen: float) -> None:
+    hat = described(context(**others), "hat")
     assert (hat["in_cart"], hat["seen"]) == (in_cart, seen)
 
 
@@ -181,10 +185,9 @@ def many() -> tuple[list[Context], list[Shortlist]]:
             context(
                 item_id=recent[0],
                 category="hats",
-                recent_items=recent,
+                views=dict.fromkeys(reversed(recent), 1),
                 cart_items=recent[1:2],
                 session_items=recent[:2],
-                view_counts={recent[3]: 1},
                 category_shares=shares,
                 usual_log_price=float(random.normal(3.0)) if random.random() < 0.8 else None,
             )
@@ -196,7 +199,7 @@ def many() -> tuple[list[Context], list[Shortlist]]:
 
 def test_features_are_to_the_bit_what_plain_python_makes_of_each_item() -> None:
     made, (asked, lists) = shop(), many()
-    features = slate_features(made, asked, lists)
+    features = described_slates(made, asked, lists)
     for place, (each, (items, kinds)) in enumerate(zip(asked, lists, strict=True)):
         plain = [plainly_described(made, each, *pair) for pair in zip(items, kinds, strict=True)]
         assert features[place, : len(items)].tolist() == plain
@@ -204,8 +207,8 @@ def test_features_are_to_the_bit_what_plain_python_makes_of_each_item() -> None:
 
 def test_a_decisions_features_have_the_same_bits_in_any_batch() -> None:
     made, (asked, lists) = shop(), many()
-    together = slate_features(made, asked, lists)
+    together = described_slates(made, asked, lists)
     for size in (1, 7):
         for start in range(0, len(asked), size):
             part = slice(start, start + size)
-            assert slate_features(made, asked[part], lists[part]).tobytes() == together[part].tobytes()
+            assert described_slates(made, asked[part], lists[part]).tobytes() == together[part].tobytes()

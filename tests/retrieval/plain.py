@@ -29,7 +29,7 @@ def plain_shortlist(catalogue: Catalogue, context: Context, size: int) -> Shortl
     shares = context.category_shares
     favourite = max(shares, key=lambda name: (shares[name], name)) if shares else None
     cart = [item for item in map(catalogue.find, reversed(context.cart_items)) if item is not None]
-    repeated = [name for name in context.recent_items if context.view_counts.get(name, 0) > 1]
+    repeated = [name for name in reversed(context.views) if context.views[name] > 1]
     again = [item for item in map(catalogue.find, repeated) if item is not None]
     sources = cart if current is None or current in cart else [*cart, current]
     together = chain.from_iterable(zip_longest(*(catalogue.bought.get(source, []) for source in sources)))

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
 from streams.core.retrieval.catalogue import Catalogue
-from streams.core.retrieval.context import Context
+from streams.core.retrieval.context import Context, known
 from streams.core.retrieval.rules import LAST_ITEMS
-from streams.core.retrieval.shortlist import KINDS, shortlist, shortlists
+from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlists
 from tests.retrieval.plain import QUOTAS, plain_shortlist
 
 SETTINGS = Settings(items=Items(neighbours=24))
@@ -46,20 +46,33 @@ def shop(
     return made
 
 
-def context(item: int | None = 100, **known: Any) -> Context:
+def context(
+    item: int | None = 100,
+    recent_items: Sequence[str] | None = None,
+    view_counts: Mapping[str, int] | None = None,
+    **others: Any,
+) -> Context:
+    """A shopper at a view; ``recent_items`` are nearest first, and of this session unless that is given, too."""
     item_id = None if item is None else f"item-{item}"
+    recent = ((item_id,) if item_id else ()) if recent_items is None else recent_items
+    counts = view_counts or {}
+    older = {name: count for name, count in counts.items() if name not in recent}
     nothing: dict[str, Any] = {
         "item_id": item_id,
         "category": None,
-        "recent_items": (item_id,) if item_id else (),
-        "view_counts": {},
+        "views": older | {name: counts.get(name, 1) for name in reversed(recent)},
         "cart_items": (),
-        "session_items": (),
+        "session_items": recent_items or (),
         "category_shares": {},
         "usual_log_price": None,
         "timestamp_ms": 0,
     }
-    return Context(**(nothing | {"session_items": known.get("recent_items", ())} | known))
+    return Context(**(nothing | others))
+
+
+def shortlist(made: Catalogue, asked: Context, size: int) -> Shortlist:
+    (found,) = shortlists(made, [known(made, asked)], size)
+    return found
 
 
 def proposed(made: Catalogue, asked: Context, size: int = 20) -> dict[str, list[int]]:
@@ -107,7 +120,8 @@ def test_many_at_once_are_as_plain_python_makes_them_one_by_one(
 ) -> None:
     made = shop(40)
     made.apply(feed)
-    assert shortlists(made, asked, size) == [plain_shortlist(made, each, size) for each in asked]
+    together = shortlists(made, [known(made, each) for each in asked], size)
+    assert together == [plain_shortlist(made, each, size) for each in asked]
 
 
 @given(st.lists(contexts, max_size=8))
@@ -115,7 +129,8 @@ def test_those_of_a_new_shop_are_as_plain_python_makes_them(asked: list[Context]
     made = Catalogue(SETTINGS)
     for feed in ([], [ItemSummary("item-1", None, None, 0, 0, 1.0, 0.0, 0.0, ["item-2"], [1.0])]):
         made.apply(feed)
-        assert shortlists(made, asked, 20) == [plain_shortlist(made, each, 20) for each in asked]
+        together = shortlists(made, [known(made, each) for each in asked], 20)
+        assert together == [plain_shortlist(made, each, 20) for each in asked]
 
 
 def test_every_kind_has_its_share() -> None:

@@ -34,8 +34,7 @@ class Affinities(msgspec.Struct, array_like=True):
         """Adds ``weight`` to a category and a price; older weights have decayed by then."""
         if now_ms > self.updated_ms:
             fade = exp2((self.updated_ms - now_ms) / HALF_LIFE_MS) if self.updated_ms else 0.0
-            for name in self.categories:
-                self.categories[name] *= fade
+            self.categories = {name: faded * fade for name, faded in self.categories.items()}
             self.price_weight *= fade
             self.updated_ms = now_ms
         if category is not None:
@@ -44,8 +43,9 @@ class Affinities(msgspec.Struct, array_like=True):
                 del self.categories[min(self.categories, key=lambda name: (self.categories[name], name))]
         if price is not None and price > 0.0:
             self.price_weight += weight
-            usual = self.log_price if self.log_price is not None else log(price)
-            self.log_price = usual + (log(price) - usual) * weight / self.price_weight
+            log_price = log(price)
+            usual = self.log_price if self.log_price is not None else log_price
+            self.log_price = usual + (log_price - usual) * weight / self.price_weight
 
     def shares(self) -> dict[str, float]:
         """Returns each category's share of all weight; they sum to 1."""

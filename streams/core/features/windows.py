@@ -32,19 +32,14 @@ class Ring(msgspec.Struct, array_like=True):
     totals: list[int | float] = msgspec.field(default_factory=lambda: [0] * N_SUMS)
     name: str = ""
 
-    def slide(self, now_ms: int, pane_ms: int, n_panes: int) -> None:
-        """Drops the panes that end at or before the window that ends with the pane of ``now_ms``."""
-        first = now_ms // pane_ms - n_panes + 1
-        panes = self.panes
-        if not panes or panes[0][0] >= first:
-            return
-        self.panes = panes = [pane for pane in panes if pane[0] >= first]
+    def slide(self, first: int) -> None:
+        """Drops the panes before the one of number ``first``."""
+        self.panes = panes = [pane for pane in self.panes if pane[0] >= first]
         # Summed anew rather than subtracted, so that money does not drift.
         self.totals = [sum(pane[1 + column] for pane in panes) for column in range(N_SUMS)]
 
-    def add(self, at_ms: int, pane_ms: int, column: int, amount: float) -> None:
-        """Adds ``amount`` to a sum of the pane of ``at_ms``."""
-        number = at_ms // pane_ms
+    def add(self, number: int, column: int, amount: float) -> None:
+        """Adds ``amount`` to a sum of the pane of that number."""
         panes = self.panes
         place = len(panes)
         while place and panes[place - 1][0] > number:
@@ -70,10 +65,15 @@ class Windows:
     def slide(self, rings: list[Ring], now_ms: int) -> None:
         """Moves all windows to ``now_ms``."""
         for ring, (pane_ms, n_panes) in zip(rings, self._layout, strict=True):
-            ring.slide(now_ms, pane_ms, n_panes)
+            first = now_ms // pane_ms - n_panes + 1
+            if ring.panes and ring.panes[0][0] < first:
+                ring.slide(first)
 
     def add(self, rings: list[Ring], at_ms: int, now_ms: int, column: int, amount: float) -> None:
-        """Adds ``amount`` at ``at_ms`` to every window that still holds that instant, as of ``now_ms``."""
+        """Moves all windows to ``now_ms`` and adds ``amount`` at ``at_ms`` to those that still hold that instant."""
         for ring, (pane_ms, n_panes) in zip(rings, self._layout, strict=True):
-            if at_ms // pane_ms > now_ms // pane_ms - n_panes:
-                ring.add(at_ms, pane_ms, column, amount)
+            first, number, panes = now_ms // pane_ms - n_panes + 1, at_ms // pane_ms, ring.panes
+            if panes and panes[0][0] < first:
+                ring.slide(first)
+            if number >= first:
+                ring.add(number, column, amount)

@@ -8,9 +8,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
-from streams.core.retrieval.context import Context
-from streams.core.retrieval.related import NOBODY
+from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
+from streams.core.retrieval.context import Known
 from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
 
 Float64Array = NDArray[np.float64]
@@ -55,23 +54,23 @@ _PRICE_SCALE: Final = 0.5
 _MAX_CATEGORIES: Final = 8
 
 
-def slate_features(catalogue: Catalogue, contexts: Sequence[Context], shortlists: Sequence[Shortlist]) -> Float64Array:
+def slate_features(catalogue: Catalogue, asked: Sequence[Known], shortlists: Sequence[Shortlist]) -> Float64Array:
     """Describes every item of every shortlist; a decision's features have the same bits in any batch.
 
     Returns:
         ``(n_decisions, MAX_ITEMS, N_FEATURES)``, zero beyond a shortlist's end.
     """
-    features = np.zeros((len(contexts), MAX_ITEMS, N_FEATURES))
+    features = np.zeros((len(asked), MAX_ITEMS, N_FEATURES))
     items, kinds = padded(shortlists)
     there = items >= 0
     if not there.any():
         return features
     _describe_items(features, catalogue, items)
-    _describe_closeness(features, catalogue, contexts, items)
-    _describe_categories(features, catalogue, contexts, items)
-    _describe_prices(features, catalogue, contexts, items)
-    _describe_history(features, catalogue, contexts, shortlists, there)
-    now_ms = np.array([context.timestamp_ms for context in contexts])
+    _describe_closeness(features, catalogue, asked, items)
+    _describe_categories(features, catalogue, asked, items)
+    _describe_prices(features, catalogue, asked, items)
+    _describe_history(features, asked, shortlists, there)
+    now_ms = np.array([each.timestamp_ms for each in asked])
     features[:, :, _COLUMN["new"]] = now_ms[:, None] - catalogue.first_seen_ms[items] < _NEW_MS
     features[:, :, _KINDS] = kinds[:, :, None] == np.arange(len(KINDS))
     ctr, category_share = features[:, :, _COLUMN["ctr"]], features[:, :, _COLUMN["category_share"]]
@@ -104,10 +103,9 @@ def _describe_items(features: Float64Array, catalogue: Catalogue, items: Int64Ar
 
 
 def _describe_closeness(
-    features: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array
+    features: Float64Array, catalogue: Catalogue, asked: Sequence[Known], items: Int64Array
 ) -> None:
-    names = chain.from_iterable(map(_last_items, contexts))
-    last_items = np.array(catalogue.number(names, NOBODY)).reshape(-1, _LAST_ITEMS).T
+    last_items = np.array([*map(_last_items, asked)]).T
     shares = np.zeros((_LAST_ITEMS, *items.shape))
     compared = items.astype(catalogue.neighbours.dtype)[:, :, None]
     for share, sources in zip(shares, last_items, strict=True):
@@ -118,32 +116,30 @@ def _describe_closeness(
     features[:, :, _COLUMN["recent_closeness"]] = np.sqrt(0.5 * (shares[1] + shares[2]))
 
 
-def _last_items(context: Context) -> list[str | None]:
-    """The current item and the two that were looked at before it, ``None`` where there is none."""
-    current = context.item_id
-    before = [item_id for item_id in context.recent_items[:_LAST_ITEMS] if item_id != current]
-    return [current, *before, None, None][:_LAST_ITEMS]
+def _last_items(asked: Known) -> list[int]:
+    """The current item and the two that were looked at before it, padded."""
+    current = NOBODY if asked.item is None else asked.item
+    before = [item for item in asked.recent[:_LAST_ITEMS] if item != current]
+    return [current, *before, NOBODY, NOBODY][:_LAST_ITEMS]
 
 
 def _describe_categories(
-    features: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array
+    features: Float64Array, catalogue: Catalogue, asked: Sequence[Known], items: Int64Array
 ) -> None:
     category = np.where(catalogue.category[items] == NO_CATEGORY, _NONE, catalogue.category[items])
-    own = np.array(catalogue.find_categories([context.category for context in contexts]))
+    own = np.array([each.category for each in asked])
     features[:, :, _COLUMN["same_category"]] = category == own[:, None]
     nowhere, nothing = [NO_CATEGORY] * _MAX_CATEGORIES, [0.0] * _MAX_CATEGORIES
-    leanings = [context.category_shares for context in contexts]
-    favourites = np.array([[*catalogue.find_categories(each), *nowhere][:_MAX_CATEGORIES] for each in leanings])
-    shares = np.array([[*each.values(), *nothing][:_MAX_CATEGORIES] for each in leanings])
-    match = favourites[:, None, :] == category[:, :, None]
-    # At most one of them is not zero.
-    features[:, :, _COLUMN["category_share"]] = np.where(match, shares[:, None, :], 0.0).sum(axis=2)
+    favourites = np.array([(each.categories + nowhere)[:_MAX_CATEGORIES] for each in asked])
+    shares = np.array([(each.shares + nothing)[:_MAX_CATEGORIES] for each in asked])
+    match = np.flatnonzero(favourites[:, None, :] == category[:, :, None])
+    which, place = np.divmod(match, _MAX_CATEGORIES)
+    decision, slot = np.divmod(which, MAX_ITEMS)
+    features[decision, slot, _COLUMN["category_share"]] = shares[decision, place]
 
 
-def _describe_prices(
-    features: Float64Array, catalogue: Catalogue, contexts: Sequence[Context], items: Int64Array
-) -> None:
-    usual = np.array([np.nan if c.usual_log_price is None else c.usual_log_price for c in contexts])
+def _describe_prices(features: Float64Array, catalogue: Catalogue, asked: Sequence[Known], items: Int64Array) -> None:
+    usual = np.array([np.nan if c.usual_log_price is None else c.usual_log_price for c in asked])
     distance = np.abs(catalogue.log_price[items] - usual[:, None])
     is_unknown = np.isnan(distance)
     features[:, :, _COLUMN["price_distance"]] = np.where(is_unknown, 0.0, np.minimum(_PRICE_SCALE * distance, 1.0))
@@ -151,18 +147,11 @@ def _describe_prices(
 
 
 def _describe_history(
-    features: Float64Array,
-    catalogue: Catalogue,
-    contexts: Sequence[Context],
-    shortlists: Sequence[Shortlist],
-    there: BoolArray,
+    features: Float64Array, asked: Sequence[Known], shortlists: Sequence[Shortlist], there: BoolArray
 ) -> None:
-    name_of = catalogue.ids.__getitem__
     in_cart, seen = bytearray(), bytearray()
-    for context, found in zip(contexts, shortlists, strict=True):
-        names = [*map(name_of, found.items)]
-        looked_at = {*context.session_items, *context.view_counts}
-        seen.extend(map(looked_at.__contains__, names))
-        in_cart.extend(map(context.cart_items.__contains__, names) if context.cart_items else bytes(len(names)))
+    for each, found in zip(asked, shortlists, strict=True):
+        seen.extend(map({*each.recent, *each.session}.__contains__, found.items))
+        in_cart.extend(map(each.cart.__contains__, found.items) if each.cart else bytes(len(found.items)))
     features[there, _COLUMN["in_cart"]] = np.frombuffer(in_cart, np.bool_)
     features[there, _COLUMN["seen"]] = np.frombuffer(seen, np.bool_)

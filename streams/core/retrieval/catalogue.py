@@ -1,6 +1,6 @@
 """The items feed as arrays: what retrieval and ranking know of every item."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import chain, repeat
 from math import inf, log, log1p, log2, nan
 from typing import Final, TypeVar
@@ -16,6 +16,8 @@ from streams.core.retrieval.rules import SHARE_PRIOR
 from streams.core.retrieval.tops import TopLists
 
 NO_CATEGORY: Final = -1
+NOBODY: Final = -1
+"""Stands for an item that the feed has not named, and pads lists of items."""
 
 _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 
@@ -95,10 +97,9 @@ class Catalogue:
         """Returns an item's index, ``None`` for one that the feed has not named yet."""
         return None if item_id is None else self._indices.get(item_id)
 
-    def number(self, item_ids: Iterable[str | None], unknown: int) -> list[int]:
-        """Returns the index of each item, ``unknown`` for one that the feed has not named yet."""
-        get: Callable[[str | None, int], int] = self._indices.get  # type: ignore[assignment] # None is in no dictionary
-        return [*map(get, item_ids, repeat(unknown))]
+    def number(self, item_ids: Iterable[str]) -> list[int]:
+        """Returns the index of each item, :data:`NOBODY` for one that the feed has not named yet."""
+        return [*map(self._indices.get, item_ids, repeat(NOBODY))]
 
     def find_all(self, item_ids: Iterable[str]) -> list[int]:
         """Returns the indices of the items that the feed has named, in their order."""
@@ -108,10 +109,9 @@ class Catalogue:
         """Returns a category's number, :data:`NO_CATEGORY` for none and for one that no item is in."""
         return NO_CATEGORY if category is None else self._category_indices.get(category, NO_CATEGORY)
 
-    def find_categories(self, categories: Iterable[str | None]) -> list[int]:
+    def find_categories(self, categories: Iterable[str]) -> list[int]:
         """Returns the numbers of categories, see :meth:`find_category`."""
-        get: Callable[[str | None, int], int] = self._category_indices.get  # type: ignore[assignment] # as above
-        return [*map(get, categories, repeat(NO_CATEGORY))]
+        return [*map(self._category_indices.get, categories, repeat(NO_CATEGORY))]
 
     @property
     def popular(self) -> list[int]:

@@ -5,14 +5,11 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.catalogue import NOBODY, Catalogue
 from streams.core.retrieval.rules import LAST_ITEMS, RECENCY, RETURN
 
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
-
-NOBODY: Final = -1
-"""Pads lists of items."""
 
 _ScalarT = TypeVar("_ScalarT", bound=np.generic)
 

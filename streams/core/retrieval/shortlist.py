@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
-from streams.core.retrieval.context import Context
-from streams.core.retrieval.related import NOBODY, related
+from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
+from streams.core.retrieval.context import Known
+from streams.core.retrieval.related import related
 from streams.core.retrieval.rules import LAST_ITEMS
 
 KINDS: Final = ("related", "trending", "cart", "bought", "popular")
@@ -34,37 +34,30 @@ class Shortlist(NamedTuple):
     kinds: list[int]
 
 
-def shortlist(catalogue: Catalogue, context: Context, size: int) -> Shortlist:
-    """Proposes at most ``size`` items for one context, see :func:`shortlists`."""
-    return shortlists(catalogue, [context], size)[0]
-
-
-def shortlists(catalogue: Catalogue, contexts: Sequence[Context], size: int) -> list[Shortlist]:
+def shortlists(catalogue: Catalogue, asked: Sequence[Known], size: int) -> list[Shortlist]:
     """Proposes at most ``size`` items for each context, never the current one, none twice.
 
     Every kind gets its share, as far as it has candidates; then the kinds fill up in their order. The first kind that
     proposes an item has it.
     """
-    if not contexts:
+    if not asked:
         return []
-    last_items = np.array([_last_items(catalogue, context) for context in contexts], np.int64)
-    led_to = related(catalogue, last_items, size).tolist()
+    led_to = related(catalogue, np.array([*map(_last_items, asked)], np.int64), size).tolist()
     popular = _popular(catalogue)
     quotas = [round(size * share) or 1 for share in _SHARES]
     return [
-        _fill(_proposals(catalogue, context, items, popular), quotas, catalogue.find(context.item_id), size)
-        for context, items in zip(contexts, led_to, strict=True)
+        _fill(_proposals(catalogue, each, items, popular), quotas, each.item, size)
+        for each, items in zip(asked, led_to, strict=True)
     ]
 
 
-def _proposals(catalogue: Catalogue, context: Context, led_to: list[int], popular: list[int]) -> list[list[int]]:
+def _proposals(catalogue: Catalogue, asked: Known, led_to: list[int], popular: list[int]) -> list[list[int]]:
     """What each of :data:`KINDS` proposes, best first."""
-    cart = catalogue.find_all(reversed(context.cart_items))
     return [
         led_to[: led_to.index(NOBODY)] if led_to[-1] == NOBODY else led_to,
-        _trending(catalogue, context),
-        cart + _looked_at_again(catalogue, context),
-        _bought(catalogue, cart, catalogue.find(context.item_id)),
+        _trending(catalogue, asked),
+        asked.cart + asked.repeated,
+        _bought(catalogue, asked),
         popular,
     ]
 
@@ -94,34 +87,27 @@ def _take(taken: dict[int, int], items: list[int], kind: int, until: int) -> Non
             more -= 1
 
 
-def _last_items(catalogue: Catalogue, context: Context) -> list[int]:
-    """The last items of the session that the feed has named, the current one first of all, padded."""
-    found = catalogue.find_all(context.session_items[:LAST_ITEMS])
-    current = catalogue.find(context.item_id)
-    last_items = found if current is None else [current, *(item for item in found if item != current)]
+def _last_items(asked: Known) -> list[int]:
+    """The last items of the session, the current one first of all, padded."""
+    current = asked.item
+    before = [item for item in asked.session[:LAST_ITEMS] if item not in (current, NOBODY)]
+    last_items = before if current is None else [current, *before]
     return (last_items + [NOBODY] * LAST_ITEMS)[:LAST_ITEMS]
 
 
-def _trending(catalogue: Catalogue, context: Context) -> list[int]:
-    current = catalogue.find(context.item_id)
-    category = catalogue.find_category(context.category)
-    if category == NO_CATEGORY and current is not None:
-        category = int(catalogue.category[current])
-    shares = context.category_shares
-    # The greater name of equal shares, whatever order they are kept in.
-    favourite = max(zip(shares.values(), shares, strict=True))[1] if shares else None
-    if favourite is None or favourite == context.category:
+def _trending(catalogue: Catalogue, asked: Known) -> list[int]:
+    category = asked.category
+    if category == NO_CATEGORY and asked.item is not None:
+        category = int(catalogue.category[asked.item])
+    favourite = asked.favourite
+    if favourite == category:
         return catalogue.popular_in(category)
-    return catalogue.popular_in(category) + catalogue.popular_in(catalogue.find_category(favourite))
+    return catalogue.popular_in(category) + catalogue.popular_in(favourite)
 
 
-def _looked_at_again(catalogue: Catalogue, context: Context) -> list[int]:
-    views = context.view_counts
-    return catalogue.find_all(item for item in context.recent_items if views.get(item, 0) > 1)
-
-
-def _bought(catalogue: Catalogue, carried: list[int], current: int | None) -> list[int]:
+def _bought(catalogue: Catalogue, asked: Known) -> list[int]:
     """Orders what was bought together with the cart, last item first, and with the current item, in turn."""
+    carried, current = asked.cart, asked.item
     sources = carried if current is None or current in carried else [*carried, current]
     lists = [catalogue.bought[item] for item in sources if item in catalogue.bought]
     if not lists:

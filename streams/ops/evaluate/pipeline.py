@@ -13,9 +13,9 @@ from streams.contract.settings import Settings
 from streams.core.relating import Relating
 from streams.core.relations import ItemRow, RelationsFold
 from streams.core.retrieval.catalogue import Catalogue
-from streams.core.retrieval.context import Context
+from streams.core.retrieval.context import Context, known
 from streams.core.retrieval.evaluation import LIST_SIZE
-from streams.core.retrieval.shortlist import shortlist
+from streams.core.retrieval.shortlist import shortlists
 
 _BATCH: Final = 1000
 
@@ -51,15 +51,15 @@ class PipelineRecommender:
         context = Context(
             item_id=last_items[0],
             category=None,
-            recent_items=tuple(last_items),
-            view_counts={},
+            views=dict.fromkeys(reversed(last_items), 1),
             cart_items=(),
-            session_items=tuple(last_items),
+            session_items=last_items,
             category_shares={},
             usual_log_price=None,
             timestamp_ms=timestamp_ms,
         )
-        return [self._catalogue.ids[item] for item in shortlist(self._catalogue, context, LIST_SIZE).items]
+        (found,) = shortlists(self._catalogue, [known(self._catalogue, context)], LIST_SIZE)
+        return [self._catalogue.ids[item] for item in found.items]
 
     def _related(self, outputs: Sequence[Output]) -> list[Output]:
         events = []
@@ -69,4 +69,5 @@ class PipelineRecommender:
         for key in self._fold.keys(self._state, events):
             self._rows.setdefault(key, None)
         folded = self._fold.fold(self._state, events, self._rows)
+        self._rows |= folded.rows
         return list(folded.outputs)
