@@ -129,11 +129,9 @@ def _run(
     config.write_bytes(msgspec.json.encode(settings))
     summary_file = folder / "simulation.json"
     metrics = stack.enter_context(_metrics(settings))
-    worker = stack.enter_context(_child("worker", [str(config), str(folder / "data")]))
+    worker = stack.enter_context(child("worker", [str(config), str(folder / "data")]))
     simulator = stack.enter_context(
-        _child(
-            "simulator", [str(config), str(options.events), str(options.seed), str(options.users), str(summary_file)]
-        )
+        child("simulator", [str(config), str(options.events), str(options.seed), str(options.users), str(summary_file)])
     )
     board = Board()
     deadline = begun + options.seconds if options.seconds else float("inf")
@@ -192,22 +190,21 @@ def _metrics(settings: Settings) -> Iterator[Consumer]:
 
 
 @contextmanager
-def _child(part: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def child(part: str, arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Starts a part as a process in a session of its own, so that Ctrl-C reaches only the parent, which ends it."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "streams.ops.demo_parts", part, *arguments],
         start_new_session=True,
         stdin=subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
+    ) as process:
         try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _print_summary(console: Console, board: Board, report: dict[str, Any]) -> None:

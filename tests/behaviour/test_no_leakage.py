@@ -9,13 +9,15 @@ import orjson
 import pytest
 
 from streams.contract.records import decode_parameters, decode_prediction
+from streams.contract.settings import Target
 from streams.contract.topics import DECISIONS, PREDICTIONS, RECOMMENDATIONS
 from streams.engine.memory import MemoryRecord
 from tests.behaviour.shop import ITEMS, Shop
 from tests.pipeline.running import Pipeline, examples, published, replay, shopped
 
 FEEDBACK = ("impression", "click")
-LABELS = ("purchase", "add_to_cart", *FEEDBACK)
+LABELS = ("purchase", "add_to_cart", "rating", "view", *FEEDBACK)
+"""Kinds of events that answer a target: of ``spend`` a purchase, of ``next_category`` a view."""
 
 
 def is_of(record: MemoryRecord, kinds: Collection[str]) -> bool:
@@ -70,6 +72,33 @@ def test_a_label_does_not_touch_the_inputs_of_what_waits_for_it() -> None:
     assert msgspec.msgpack.encode(inputs(shop)) == opened
 
 
+ANSWERS: dict[str, tuple[dict[str, Any], tuple[str, dict[str, Any]], float]] = {
+    "next_category": ({}, ("view", {"item_id": "i2", "category": "shoes"}), 1.0),
+    "rating": ({}, ("rating", {"item_id": "i1", "rating": 5.0}), 1.0),
+    "spend": ({"members": ("hurdle",)}, ("purchase", {"item_id": "i1", "price": 9.5, "quantity": 2}), 19.0),
+}
+
+
+@pytest.mark.parametrize("rule", ANSWERS)
+def test_an_answer_changes_no_prediction_that_waits_for_it_and_none_of_its_inputs(rule: Any) -> None:
+    declared, (kind, fields), label = ANSWERS[rule]
+    target = Target(name="it", rule=rule, horizon_s=1000, sampling_rate=1.0, prior=0.2, **declared)
+    shop = Shop(settings=msgspec.structs.replace(Shop().settings, targets=(target,)))
+    shop.view(0, "i1", category="shoes", price=5.0)
+    (said,) = shop.values(PREDICTIONS)
+    opened = msgspec.msgpack.encode(inputs(shop))
+    shop.send(kind, 10, **fields)
+    assert [prediction.label for prediction in shop.row().moments[0].predictions] == [label]
+    assert msgspec.msgpack.encode(inputs(shop)) == opened
+    shop.tick(10_000)
+    example = shop.examples("it")[0]
+    vector = msgspec.msgpack.decode(opened)[0][0][2]
+    assert (example.label, example.vector) == (label, vector)
+    expected = decode_prediction(said)
+    assert shop.values(PREDICTIONS)[0] == said
+    assert list(example.probabilities.values()) == [*expected.probabilities.values(), *expected.amounts.values()]
+
+
 def inputs(shop: Shop) -> list[Any]:
     row = shop.row()
     return [
@@ -109,7 +138,7 @@ def test_every_examples_vector_gives_the_probabilities_that_it_holds_and_that_we
         for partition in pipeline.partitions
         for record in pipeline.topics.records[PREDICTIONS, partition]
         for value in [decode_prediction(record.value or b"")]
-        for target, probability in value.probabilities.items()
+        for target, probability in (value.probabilities | value.amounts).items()
     }
     targets = {target.name: target.members[0] for target in pipeline.settings.targets}
     n_checked = 0

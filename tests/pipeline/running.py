@@ -67,6 +67,7 @@ SETTINGS = Settings(
         Target(name="churn", rule="churn", horizon_s=7200, sampling_rate=0.9, prior=0.3),
         Target(name="next_category", rule="next_category", horizon_s=600, sampling_rate=0.7, prior=0.3),
         Target(name="rating", rule="rating", horizon_s=3600, sampling_rate=0.7, prior=0.6),
+        Target(name="spend", rule="spend", horizon_s=1200, sampling_rate=0.7, prior=4.0, members=("hurdle",)),
     ),
     decisions=Decisions(q_epsilon=0.7),
 )

@@ -8,6 +8,7 @@ import click
 
 from streams.contract.errors import ConfigurationError
 from streams.ops.commands.base import Group, report_option, settings_of, settings_options, write_report
+from streams.ops.commands.served import pipeline, replay, shop
 
 if TYPE_CHECKING:
     from streams.contract.settings import Member
@@ -194,58 +195,5 @@ def _members(given: str | None, default: "tuple[Member, ...]") -> "tuple[Member,
         raise ConfigurationError(f"--members: there are {', '.join(get_args(Member))}") from error
 
 
-@evaluate.command(
-    example="headrace evaluate pipeline UserBehavior.csv --format taobao --report served.json --page docs/taobao.md"
-)
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--format", "name", required=True, help="Of the file: taobao.")
-@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.md", help="Gets a table.")
-@report_option
-@settings_options
-@click.pass_context
-def pipeline(context: click.Context, file: Path, name: str, page: Path | None, report: Path | None) -> None:
-    """Measures what the pipeline serves on a recorded clickstream.
-
-    Behaviour and Learning fold the events of FILE in memory; every probability is measured that was served before its
-    label was there, against the base rate and a rule of last activity. Without targets of its own the settings' are
-    measured, and churn at a day.
-    """
-    from producers.replay.formats import FORMATS
-    from streams.ops.evaluate.served import measure_served, read_targets, write_table
-    from streams.ops.progress import progress
-
-    if name not in FORMATS:
-        raise ConfigurationError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
-    events = sorted(FORMATS[name](file), key=lambda event: event.timestamp_ms)
-    if not events:
-        raise ConfigurationError(f"{file}: there are no events")
-    with progress(f"folding {file.name}", "events", len(events)) as advance:
-        measured = measure_served(events, read_targets(settings_of(context)), advance)
-    if page is not None:
-        write_table(page, measured, f"What the pipeline serves on {file.name}")
-    write_report(measured, report)
-
-
-@evaluate.command(example="headrace evaluate shop --events 100000 --seeds 3 --report shop.json")
-@click.option("--events", type=click.IntRange(min=1000), default=100_000, show_default=True)
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Shops.")
-@report_option
-@click.pass_context
-def shop(context: click.Context, events: int, seeds: int, report: Path | None) -> None:
-    """Measures what the pipeline serves on the synthetic shop, where there are prices.
-
-    As `evaluate pipeline` does on a file: what its shoppers do of their own accord is folded in memory. A report for
-    each seed.
-    """
-    from producers.simulator.parameters import SimulationParameters
-    from streams.ops.evaluate.served import measure_served, read_targets
-    from streams.ops.evaluate.shop import organic_events
-    from streams.ops.progress import progress
-
-    settings = read_targets(settings_of(context))
-    measured = {}
-    with progress("folding", "events", events * seeds) as advance:
-        for seed in range(seeds):
-            folded = list(organic_events(SimulationParameters(seed=seed, events=events)))
-            measured[f"seed {seed}"] = measure_served(folded, settings, advance)
-    write_report(measured, report)
+for command in (pipeline, replay, shop):
+    evaluate.add_command(command)
