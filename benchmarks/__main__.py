@@ -16,6 +16,7 @@ from benchmarks import (
     choosing,
     delays,
     engine,
+    growth,
     items,
     learning,
     lift,
@@ -26,6 +27,7 @@ from benchmarks import (
     table,
     transactions,
     users,
+    workers,
 )
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
@@ -42,12 +44,14 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "offpolicy": offpolicy.measure_offpolicy,
     "users": users.measure_users,
     "items": items.measure_items,
+    "growth": growth.measure_growth,
+    "workers": workers.measure_workers,
     "transactions": transactions.measure_transactions,
     "delays": delays.measure_delays,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
-LONG: Final = frozenset({"delays", "items", "lift", "offpolicy", "transactions", "users"})
+LONG: Final = frozenset({"delays", "growth", "items", "lift", "offpolicy", "transactions", "users", "workers"})
 """Run only if they are named."""
 
 
@@ -71,13 +75,16 @@ def main() -> None:
         measured = table.measure_table(arguments.quick)
         report |= measured
         show("peers", measured)
-        if arguments.report and not page.draw(measured["events_per_core_s"], arguments.report.with_suffix(".png")):
-            print("no picture: install the extra `plots`")
     for name in arguments.names or [name for name in BENCHMARKS if name not in LONG and not arguments.peers]:
         report[name] = BENCHMARKS[name](arguments.quick)
         show(name, report[name])
     if arguments.report:
         arguments.report.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        try:
+            for picture in page.draw(report, arguments.report):
+                print(f"drawn: {picture}")
+        except ImportError:
+            print("no picture: install the extra `plots`")
 
 
 def describe_machine() -> dict[str, Any]:

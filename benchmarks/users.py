@@ -53,7 +53,7 @@ class DiskTable:
             write_buffer_size=limits.write_buffer_bytes,
             block_cache_size=limits.block_cache_bytes,
         )
-        self.database = rocksdict.Rdict(self._path, options=self._options.as_options())
+        self.database: Any = rocksdict.Rdict(self._path, options=self._options.as_options())
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         return list(self.database.get(list(keys))) if keys else []
