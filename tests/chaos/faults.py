@@ -6,15 +6,19 @@ import signal
 import time
 from typing import Final
 
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
 from streams.ops.apache import ApacheKafka
+from streams.ops.broker import EmbeddedBroker
+from streams.ops.embedded import Request
 from tests.chaos.scene import Fault, Scene
 from tests.engine.running import QUICK, Process
 
 SESSION_S: Final = float(QUICK["ENGINE__SESSION_TIMEOUT_S"])
 FULL_AT_BYTES: Final = 4096
+ROUND_TRIP_MS: Final = 400
 
 
 def drawn(it: Scene) -> Process:
@@ -114,6 +118,29 @@ def leader_changes(kafka: ApacheKafka) -> Fault:
     return fault
 
 
+def errors_of(broker: EmbeddedBroker, request: Request, *codes: int) -> Fault:
+    def fault(it: Scene) -> None:
+        """The broker refuses requests of one kind, and closes connections on some, while a worker leaves and one comes."""
+        broker.fail_requests(request, [*codes, KafkaError._TRANSPORT] * 4)
+        it.publish(200)
+        sigterm(it)
+
+    return fault
+
+
+def slow_round_trips(broker: EmbeddedBroker) -> Fault:
+    def fault(it: Scene) -> None:
+        """Every answer of the broker takes 400 ms, for a while."""
+        broker.set_round_trip(ROUND_TRIP_MS)
+        it.publish(500)
+        it.until_recovered()
+        sigterm(it)
+        it.until_recovered()
+        broker.set_round_trip(0)
+
+    return fault
+
+
 OF_WORKERS: Final[dict[str, Fault]] = {
     "SIGKILL": sigkill,
     "SIGTERM": sigterm,
@@ -124,3 +151,27 @@ OF_WORKERS: Final[dict[str, Fault]] = {
     "clock jumps": clock_jumps,
     "forced compaction": compaction,
 }
+
+OF_REQUESTS: Final[dict[Request, tuple[int, ...]]] = {
+    Request.PRODUCE: (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS),
+    Request.FETCH: (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART),
+    Request.LIST_OFFSETS: (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART),
+    Request.METADATA: (KafkaError.LEADER_NOT_AVAILABLE,),
+    Request.OFFSET_COMMIT: (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR),
+    Request.OFFSET_FETCH: (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR),
+    Request.FIND_COORDINATOR: (KafkaError.COORDINATOR_NOT_AVAILABLE,),
+    Request.JOIN_GROUP: (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR),
+    Request.SYNC_GROUP: (KafkaError.NOT_COORDINATOR, KafkaError.REBALANCE_IN_PROGRESS),
+    Request.HEARTBEAT: (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.NOT_COORDINATOR, KafkaError.UNKNOWN_MEMBER_ID),
+    Request.INIT_PRODUCER_ID: (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR),
+}
+"""What a broker may answer to each kind of request while it is well again soon."""
+
+
+def of_embedded_broker(broker: EmbeddedBroker) -> dict[str, Fault]:
+    """Names the faults that only a broker which takes orders can do."""
+    refused = {
+        f"errors of {request.name.title().replace('_', '')}": errors_of(broker, request, *codes)
+        for request, codes in OF_REQUESTS.items()
+    }
+    return {**refused, f"round trips of {ROUND_TRIP_MS} ms": slow_round_trips(broker)}

@@ -1,4 +1,4 @@
-"""Workers of the counting fold under load on Apache Kafka, and how long a fault keeps their users waiting."""
+"""Workers of the counting fold under load, on Apache Kafka or the embedded broker, and how long a fault keeps users waiting."""
 
 import json
 import random
@@ -11,6 +11,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from streams.contract.topics import topics
+from streams.ops.broker import EmbeddedBroker
 from tests.broker.fresh import make_topics_anew
 from tests.engine.running import PARTITIONS, Process, Supervisor
 
@@ -144,8 +145,23 @@ def scene(
 ) -> Iterator[Scene]:
     """Makes the topics anew, starts the workers, and leaves nothing running."""
     make_topics_anew(servers, topics(PARTITIONS, ["learner"]), replication)
-    folder.mkdir(parents=True, exist_ok=True)
-    made = Scene(servers, folder, workers, settings, seed)
+    with _played(Scene(servers, folder, workers, settings, seed)) as made:
+        yield made
+
+
+@contextmanager
+def embedded_scene(folder: Path, workers: int = 2, seed: int = 0) -> Iterator[tuple[Scene, EmbeddedBroker]]:
+    """The same on a broker that takes orders; it cannot judge transactions, so outputs come at least once."""
+    with (
+        EmbeddedBroker({topic.name: topic.partitions for topic in topics(PARTITIONS, ["learner"])}) as broker,
+        _played(Scene(broker.bootstrap_servers, folder, workers, {}, seed)) as made,
+    ):
+        yield made, broker
+
+
+@contextmanager
+def _played(made: Scene) -> Iterator[Scene]:
+    made.folder.mkdir(parents=True, exist_ok=True)
     try:
         made.start()
         yield made

@@ -22,7 +22,7 @@ class Trial(NamedTuple):
     times: int
 
 
-def run(it: Scene, trials: Sequence[Trial], events: int) -> list[dict[str, Any]]:
+def run(it: Scene, trials: Sequence[Trial], events: int, *, at_least_once: bool = False) -> list[dict[str, Any]]:
     """Does every fault under load; ``events`` are spread evenly over all of them."""
     each = events // max(sum(trial.times for trial in trials), 1)
     found = []
@@ -34,7 +34,7 @@ def run(it: Scene, trials: Sequence[Trial], events: int) -> list[dict[str, Any]]
             trial.fault(it)
             recoveries.append(it.until_recovered())
         it.until_quiet()
-        verdict = judge(it.servers)
+        verdict = judge(it.servers, at_least_once=at_least_once)
         found.append(entry(trial, verdict, before, recoveries))
         sys.stdout.write(json.dumps(found[-1]) + "\n")
         sys.stdout.flush()
