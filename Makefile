@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo kafka chaos test check lint types contracts bench bench-check lock clean
+.PHONY: help setup demo kafka chaos mutants test fuzz check lint types contracts bench bench-check lock clean
 
 STAMP := .venv/.headrace-setup
 UV := uv==0.13.9
@@ -43,6 +43,9 @@ kafka: $(STAMP) ## Apache Kafka itself, without Docker (needs Java 17 and Maven)
 
 chaos: $(STAMP) ## Faults under load on Apache Kafka, judged by an oracle; ARGS="--kills 100 --events 1000000 --report out.json"
 	@.venv/bin/python -m tests.chaos $(ARGS)
+
+mutants: $(STAMP) ## The chaos suite against wrong versions of the system, each without one mechanism: each must be missed
+	@.venv/bin/python -m tests.chaos --mutants $(ARGS)
 
 test: $(STAMP) ## Run the tests and the examples in docstrings; ARGS=... go to pytest
 	@.venv/bin/python -m pytest $(ARGS)

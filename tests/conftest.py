@@ -1,6 +1,7 @@
 """The ground under all tests: where the data sets are, and that a test which should run cannot be skipped unseen."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,9 @@ from tests.fuzzing import AT_LENGTH
 settings.register_profile("untimed", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=20_000, suppress_health_check=list(HealthCheck))
 settings.load_profile("fuzz" if AT_LENGTH else "untimed")
+
+# A shell that runs pytest in the background lets it ignore Ctrl-C, and so would every process that a test sends one to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEFAULT_DATA: Final = Path(__file__).parents[2] / "shared" / "data"
 """Beside the project, never in it: licences are for research only, or not stated."""

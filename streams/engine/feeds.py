@@ -184,7 +184,7 @@ class FeedReader(Generic[ValueT]):
             self._values.append(self._decode(value))
             self._values_read += 1
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._refusals.note(place, str(error))
+            self._refusals.note("unreadable", f"{place}: {error}")
 
     def _check(self, consumer: Consumer, partitions: int) -> None:
         """Compares with what the broker has; both count markers of transactions."""

@@ -51,7 +51,7 @@ MOVING_AGAIN: Final = Incident("moving-again", logging.INFO)
 SNAPSHOT_REFUSED: Final = Incident(
     "snapshot-refused",
     logging.WARNING,
-    "targets or windows differ between workers, or were changed: give all workers the same settings",
+    "the last good one serves: give all workers the same settings, or find who else writes to the topic",
 )
 EXPERIMENT_REFUSED: Final = Incident(
     "experiment-refused",

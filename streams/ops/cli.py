@@ -300,7 +300,10 @@ def replay(context: click.Context, file: Path, name: str, speed: str, report: Pa
     """
     from streams.ops.replaying import replay_shown
 
-    write_report(replay_shown(settings_of(context), file, name, speed), report)
+    def notify(sentence: str) -> None:
+        click.echo(f"headrace: {sentence}", err=True)
+
+    write_report(replay_shown(settings_of(context), file, name, speed, notify), report)
 
 
 @headrace.command(example="headrace demo --events 100000 --seed 7 --headless --report out.json")

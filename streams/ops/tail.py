@@ -38,9 +38,10 @@ def follow(
         UnreachableBroker: No broker answers.
         RefusedStart: There is no such topic.
     """
+    has_answered = False
 
     def on_error(error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        if has_answered and error.code() == KafkaError._ALL_BROKERS_DOWN:
             notify(f"no broker answers at {kafka.bootstrap_servers}; waiting")
 
     consumer = Consumer(
@@ -56,6 +57,7 @@ def follow(
     )
     try:
         partitions = partition_counts(consumer, kafka.bootstrap_servers).get(topic)
+        has_answered = True
         if partitions is None:
             raise RefusedStart(f"there is no topic {topic} at {kafka.bootstrap_servers}: run `headrace topics create`")
         start = OFFSET_BEGINNING if from_beginning else OFFSET_END

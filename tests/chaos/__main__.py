@@ -1,12 +1,14 @@
-"""``make chaos``: the whole suite on Apache Kafka, and its report."""
+"""``make chaos``: the whole suite, or the suite against its mutants, and its report."""
 
 import argparse
 import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from tests.chaos.page import write_page
+from tests.chaos.mutants import run_mutants, survivors
+from tests.chaos.page import findings, mutant_table, write_page
 from tests.chaos.suite import run_all
 
 
@@ -17,15 +19,32 @@ def main() -> int:
     parser.add_argument("--others", type=int, default=3, help="times that every other fault is done (%(default)s)")
     parser.add_argument("--report", type=Path, help="gets the findings, JSON")
     parser.add_argument("--page", type=Path, help="gets them for people: docs/reliability.md")
+    parser.add_argument("--mutants", action="store_true", help="instead: take each mechanism away, and see what is red")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as folder:
-        report = run_all(Path(folder), options.kills, options.events, options.others)
+        return against_mutants(Path(folder), options) if options.mutants else against_faults(Path(folder), options)
+
+
+def against_faults(folder: Path, options: argparse.Namespace) -> int:
+    """Ends with 1 where a fault has made a difference."""
+    report = run_all(folder, options.kills, options.events, options.others)
+    publish(report, findings(report), "findings", options)
+    differences = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
+    return int(any(found[name] for found in report["faults"] for name in differences))
+
+
+def against_mutants(folder: Path, options: argparse.Namespace) -> int:
+    """Ends with 1 where a mechanism can be taken away and nothing goes red."""
+    found = run_mutants(folder)
+    publish({"mutants": found}, mutant_table(found), "mutants", options)
+    return int(bool(survivors(found)))
+
+
+def publish(report: dict[str, Any], table: str, mark: str, options: argparse.Namespace) -> None:
     if options.report:
         options.report.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if options.page:
-        write_page(report, options.page)
-    differences = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
-    return int(any(found[name] for found in report["faults"] for name in differences))
+        write_page(table, mark, options.page)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def leader_changes(kafka: ApacheKafka) -> Fault:
 
 def errors_of(broker: EmbeddedBroker, request: Request, *codes: int) -> Fault:
     def fault(it: Scene) -> None:
-        """The broker refuses requests of one kind, and closes connections on some, while a worker leaves and one comes."""
+        """The broker refuses requests of one kind, or closes the connection, while a worker leaves and one comes."""
         broker.fail_requests(request, [*codes, KafkaError._TRANSPORT] * 4)
         it.publish(200)
         sigterm(it)
@@ -153,7 +153,11 @@ OF_WORKERS: Final[dict[str, Fault]] = {
 }
 
 OF_REQUESTS: Final[dict[Request, tuple[int, ...]]] = {
-    Request.PRODUCE: (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.REQUEST_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS),
+    Request.PRODUCE: (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+    ),
     Request.FETCH: (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART),
     Request.LIST_OFFSETS: (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART),
     Request.METADATA: (KafkaError.LEADER_NOT_AVAILABLE,),

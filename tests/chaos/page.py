@@ -2,10 +2,10 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-MARK: Final = "<!-- findings -->"
 _COLUMNS: Final = {
     "fault": "fault",
     "count": "times",
@@ -19,10 +19,11 @@ _COLUMNS: Final = {
 }
 
 
-def write_page(report: dict[str, Any], page: Path) -> None:
-    """Puts the findings between the page's two marks; what stands around them stays."""
-    before, _, after = page.read_text("utf-8").split(MARK)
-    page.write_text(f"{before}{MARK}\n{findings(report)}{MARK}{after}", "utf-8")
+def write_page(table: str, mark: str, page: Path) -> None:
+    """Puts a table between the page's two marks of its name; what stands around them stays."""
+    line = f"<!-- {mark} -->"
+    before, _, after = page.read_text("utf-8").split(line)
+    page.write_text(f"{before}{line}\n{table}{line}{after}", "utf-8")
 
 
 def findings(report: dict[str, Any]) -> str:
@@ -31,10 +32,26 @@ def findings(report: dict[str, Any]) -> str:
     >>> print(findings({"faults": []}).splitlines()[-1])
     0 events in all.
     """
-    lines = [f"| {' | '.join(_COLUMNS.values())} |", f"|{'---|' * len(_COLUMNS)}"]
-    lines += ["| " + " | ".join(_shown(found[name]) for name in _COLUMNS) + " |" for found in report["faults"]]
+    lines = [[_shown(found[name]) for name in _COLUMNS] for found in report["faults"]]
     events = sum(found["events"] for found in report["faults"])
-    return "\n".join([*lines, "", f"{events:,} events in all.", ""])
+    return f"{_table(list(_COLUMNS.values()), lines)}\n\n{events:,} events in all.\n"
+
+
+def mutant_table(found: Sequence[Mapping[str, str]]) -> str:
+    """Lays the mutation run out: what was taken away, where, and which invariants went red.
+
+    >>> print(mutant_table([{"without": "guards", "scenario": "killed", "with it": "nothing wrong", "red": "rows"}]))
+    | without | scenario | with it | red |
+    |---|---|---|---|
+    | guards | killed | nothing wrong | rows |
+    <BLANKLINE>
+    """
+    return _table(list(found[0]), [list(each.values()) for each in found]) + "\n"
+
+
+def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    head = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def _shown(value: object) -> str:
@@ -42,4 +59,4 @@ def _shown(value: object) -> str:
 
 
 if __name__ == "__main__":
-    write_page(json.loads(Path(sys.argv[1]).read_text("utf-8")), Path(sys.argv[2]))
+    write_page(findings(json.loads(Path(sys.argv[1]).read_text("utf-8"))), "findings", Path(sys.argv[2]))

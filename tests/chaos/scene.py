@@ -1,4 +1,4 @@
-"""Workers of the counting fold under load, on Apache Kafka or the embedded broker, and how long a fault keeps users waiting."""
+"""Workers of the counting fold under load, on either kind of broker, and how long a fault keeps their users waiting."""
 
 import json
 import random
@@ -150,11 +150,14 @@ def scene(
 
 
 @contextmanager
-def embedded_scene(folder: Path, workers: int = 2, seed: int = 0) -> Iterator[tuple[Scene, EmbeddedBroker]]:
-    """The same on a broker that takes orders; it cannot judge transactions, so outputs come at least once."""
+def embedded_scene(folder: Path, seed: int = 0) -> Iterator[tuple[Scene, EmbeddedBroker]]:
+    """The same on a broker that takes orders; it cannot judge transactions, so outputs come at least once.
+
+    There is one worker: of two that join at once this broker now and then refuses one for good.
+    """
     with (
         EmbeddedBroker({topic.name: topic.partitions for topic in topics(PARTITIONS, ["learner"])}) as broker,
-        _played(Scene(broker.bootstrap_servers, folder, workers, {}, seed)) as made,
+        _played(Scene(broker.bootstrap_servers, folder, 1, {}, seed)) as made,
     ):
         yield made, broker
 

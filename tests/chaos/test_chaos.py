@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,10 +14,11 @@ from streams.contract.topics import topics
 from tests.broker.fresh import make_topics_anew
 from tests.chaos import faults
 from tests.chaos.oracle import PARTITION_ROW, PARTITIONS, Verdict, judge
-from tests.chaos.scene import scene
-from tests.chaos.suite import Trial, run
+from tests.chaos.scene import embedded_scene, scene
+from tests.chaos.shop import judge_shop, poison_snapshot, shop_scene
+from tests.chaos.suite import Trial, at_least_once, exactly_once, run
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 NOTHING_WRONG = Verdict(lost=0, duplicated=0, differing_rows=0, misordered=0, ahead=0, lag=0, events=2)
 GROUP = "written"
@@ -24,6 +26,16 @@ GROUP = "written"
 EVENT = {"event_id": "e", "user_id": "user", "timestamp_ms": 0, "kind": "view", "item_id": "i", "price": 1.5}
 
 
+DIFFERENCES = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
+
+
+def no_difference(found: list[dict[str, Any]]) -> None:
+    for each in found:
+        assert {name: each[name] for name in DIFFERENCES} == dict.fromkeys(DIFFERENCES, 0), each
+        assert each["events"] > 0
+
+
+@pytest.mark.kafka
 def test_faults_under_load_lose_and_repeat_nothing(kafka: str, tmp_path: Path) -> None:
     trials = [
         Trial("SIGKILL", faults.sigkill, 2),
@@ -32,10 +44,20 @@ def test_faults_under_load_lose_and_repeat_nothing(kafka: str, tmp_path: Path) -
         Trial("poison record", faults.poison_record, 1),
     ]
     with scene(kafka, tmp_path) as it:
-        for found in run(it, trials, events=5000):
-            differences = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
-            assert {name: found[name] for name in differences} == dict.fromkeys(differences, 0), found
-            assert found["events"] > 0
+        no_difference(run(it, trials, 5000, exactly_once))
+
+
+@pytest.mark.kafka
+def test_models_that_cannot_be_used_change_no_model_no_item_and_no_row(kafka: str, tmp_path: Path) -> None:
+    with shop_scene(kafka, tmp_path) as it:
+        no_difference(run(it, [Trial("poison snapshot", poison_snapshot, 1)], 500, judge_shop))
+        assert "incident=snapshot-refused" in it.workers[0].said()
+
+
+def test_requests_that_the_broker_refuses_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    with embedded_scene(tmp_path) as (it, broker):
+        trial = Trial("errors of Produce", faults.of_embedded_broker(broker)["errors of Produce"], 1)
+        no_difference(run(it, [trial], 500, at_least_once))
 
 
 class Written:
@@ -69,17 +91,20 @@ def written(servers: str) -> Iterator[Written]:
     yield Written(servers)
 
 
+@pytest.mark.kafka
 def test_the_oracle_sees_nothing_wrong_where_nothing_is(kafka: str) -> None:
     with written(kafka) as it:
         assert it.verdict() == NOTHING_WRONG
 
 
+@pytest.mark.kafka
 def test_the_oracle_sees_an_output_that_is_missing_and_one_that_is_there_twice(kafka: str) -> None:
     with written(kafka) as it:
         it.outputs[1] = it.outputs[0]
         assert it.verdict() == NOTHING_WRONG._replace(lost=1, duplicated=1, misordered=1)
 
 
+@pytest.mark.kafka
 def test_the_oracle_sees_a_row_that_counted_twice_and_totals_that_did(kafka: str) -> None:
     with written(kafka) as it:
         it.row[2] = 3
@@ -87,6 +112,7 @@ def test_the_oracle_sees_a_row_that_counted_twice_and_totals_that_did(kafka: str
         assert it.verdict() == NOTHING_WRONG._replace(differing_rows=2)
 
 
+@pytest.mark.kafka
 def test_the_oracle_sees_a_commit_that_runs_ahead_of_the_rows_and_one_that_lags(kafka: str) -> None:
     with written(kafka) as it:
         it.partition_row[0] = 0

@@ -11,8 +11,11 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from streams.contract.fold import PartitionRow
+from streams.core.learning.examples import Examples
+from streams.core.relations import RelationsFold
 from streams.engine import protocol, transport, worker
 from streams.engine.crash import crash_point
+from streams.engine.outputs import ProducerOutputs
 from streams.engine.transactions import TransactionalOutputs
 from tests.engine.counting import CountingFold, State
 
@@ -22,7 +25,7 @@ def mutated(name: str) -> Iterator[None]:
     """Runs what is inside with mechanisms taken away, their names joined by ``+``; an empty name takes none."""
     with ExitStack() as stack:
         for each in filter(None, name.split("+")):
-            for owner, attribute, wrong in {**MUTANTS, **TRANSACTIONAL, **MISHAPS}[each]():
+            for owner, attribute, wrong in {**MUTANTS, **TRANSACTIONAL, **OF_FOLDS, **MISHAPS}[each]():
                 stack.enter_context(replaced(owner, attribute, wrong))
         yield
 
@@ -109,6 +112,29 @@ def store_before_commit() -> Replacements:
     return [(protocol, "log", store_first), (protocol, "store", lambda *_: None)]
 
 
+def without_marks() -> Replacements:
+    """Learning and Relations take every trigger as often as it comes."""
+    return [
+        (Examples, "after", lambda self, mark: self),
+        (RelationsFold, "_fresh", lambda self, row, batch: list(batch.relations)),
+    ]
+
+
+def killed_among_rows() -> Replacements:
+    """SIGKILL when half of the second batch's rows are in the changelog, and the partition's is not."""
+    log = ProducerOutputs.log
+    calls: list[int] = []
+
+    async def interrupted(self: ProducerOutputs, source: tuple[str, int], rows: Any) -> int:
+        calls.append(1)
+        if len(calls) == 2:
+            await log(self, source, rows[: len(rows) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await log(self, source, rows)
+
+    return [(ProducerOutputs, "log", interrupted)]
+
+
 def in_second_commit(number: int) -> Replacements:
     """A signal to this process between the records of its second transaction and their commit."""
     log = TransactionalOutputs.log
@@ -144,10 +170,14 @@ TRANSACTIONAL: Final[dict[str, Callable[[], Replacements]]] = {
 }
 """Of transactions on a real broker."""
 
+OF_FOLDS: Final[dict[str, Callable[[], Replacements]]] = {"marks": without_marks}
+"""Of the folds that read what Behaviour writes."""
+
 MISHAPS: Final[dict[str, Callable[[], Replacements]]] = {
     "stuck": stuck,
     "killed-in-commit": lambda: in_second_commit(signal.SIGKILL),
     "paused-in-commit": lambda: in_second_commit(signal.SIGSTOP),
+    "killed-among-rows": killed_among_rows,
     "clock": jumping_clock,
 }
 """Nothing wrong with the worker; something happens to it."""

@@ -266,6 +266,13 @@ def test_tail_of_a_topic_that_is_not_there_is_refused() -> None:
     assert "headrace topics create" in errors
 
 
+def test_tail_without_a_broker_says_so_in_one_line() -> None:
+    code, _, errors = headrace("--bootstrap-servers", "127.0.0.1:1", "tail", "metrics")
+    assert code == 4
+    assert errors.startswith("headrace: no broker answers at 127.0.0.1:1: ")
+    assert len(errors.splitlines()) == 1
+
+
 def test_the_broker_command_serves_all_topics_until_sigterm(tmp_path: Path) -> None:
     ready = tmp_path / "address"
     with start("broker", "--partitions", "3", "--ready-file", str(ready)) as process:

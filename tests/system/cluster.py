@@ -1,4 +1,4 @@
-"""An embedded broker with all topics, and the commands of Headrace run against it as a user runs them."""
+"""A broker with all topics, and the commands of Headrace run against it as a user runs them."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
 from streams.contract.events import Event, encode_event
 from streams.contract.fold import PARTITION_KEY, PartitionRow, decode_partition_row
@@ -56,12 +56,20 @@ class Record(NamedTuple):
 
 
 class Reader:
-    """Reads one topic from its beginning, a bit further with each call."""
+    """Reads what is committed in one topic from its beginning, a bit further with each call."""
 
     def __init__(self, servers: str, topic: str, partitions: int) -> None:
         self._consumer = Consumer(
-            {"bootstrap.servers": servers, "group.id": "reader", "fetch.wait.max.ms": 20, "log_level": 2}
+            {
+                "bootstrap.servers": servers,
+                "group.id": "reader",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 20,
+                "log_level": 2,
+            }
         )
+        # Behind the last record there may be markers of transactions: it is told of its end, and of no record there.
+        self._reached = dict.fromkeys(range(partitions), 0)
         self._places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)]
         self._consumer.assign(self._places)
         self.records: list[Record] = []
@@ -70,10 +78,13 @@ class Reader:
         """Returns what there is and was not returned before."""
         ends = [self._consumer.get_watermark_offsets(place, 10.0)[1] for place in self._places]
         begun = len(self.records)
-        while any(
-            place.offset < end for place, end in zip(self._consumer.position(self._places), ends, strict=True) if end
-        ):
-            self.records += map(_record, self._consumer.consume(5000, 0.1))
+        while any(self._reached[number] < end for number, end in enumerate(ends)):
+            for message in self._consumer.consume(5000, 0.1):
+                if (error := message.error()) and error.code() == KafkaError._PARTITION_EOF:
+                    self._reached[message.partition() or 0] = message.offset() or 0
+                else:
+                    self.records.append(_record(message))
+                    self._reached[self.records[-1].partition] = self.records[-1].offset + 1
         return self.records[begun:]
 
     def close(self) -> None:
@@ -92,14 +103,14 @@ def _record(message: Message) -> Record:
 class Worker:
     """One ``headrace worker``; what it says is in ``log``."""
 
-    def __init__(self, data_dir: Path, folds: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, data_dir: Path, folds: Sequence[str], environment: Mapping[str, str], program: str) -> None:
         self.data_dir = data_dir
         self.folds = folds
         self.log = data_dir.with_suffix(".log")
         chosen = [word for fold in folds for word in ("--fold", fold)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streams.ops.cli", "worker", "--data", str(data_dir), *chosen],
+                [sys.executable, "-m", program, "worker", "--data", str(data_dir), *chosen],
                 cwd=ROOT,
                 env=dict(environment),
                 stdout=log,
@@ -131,16 +142,15 @@ class Worker:
 
 
 class Cluster:
-    """A broker, and what a user does with it.
+    """A broker that has the topics, and what a user does with it.
 
     Args:
         folder: For data directories, one a disk.
         overrides: Settings as environment variables, for every command.
     """
 
-    def __init__(self, broker: EmbeddedBroker, folder: Path, overrides: Mapping[str, str]) -> None:
-        self.broker = broker
-        self.servers = broker.bootstrap_servers
+    def __init__(self, servers: str, folder: Path, overrides: Mapping[str, str]) -> None:
+        self.servers = servers
         self.folder = folder
         ours = ("HEADRACE_", "KAFKA_")
         outside = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -174,9 +184,9 @@ class Cluster:
         lines = self.headrace("inspect", view, "--data", str(self.folder / disk)).stdout.splitlines()
         return [orjson.loads(line) for line in lines]
 
-    def start(self, disk: str, *folds: str, **environment: str) -> Worker:
-        """Starts a worker."""
-        worker = Worker(self.folder / disk, folds, {**self.environment, **environment})
+    def start(self, disk: str, *folds: str, program: str = "streams.ops.cli", **environment: str) -> Worker:
+        """Starts a worker; ``program`` may be a wrong version of the command line."""
+        worker = Worker(self.folder / disk, folds, {**self.environment, **environment}, program)
         self._workers.append(worker)
         return worker
 
@@ -215,6 +225,14 @@ class Cluster:
                 known[record.partition] = decode_partition_row(record.value)
         return known
 
+    def is_folded(self, source: str) -> bool:
+        """Says whether the rows of a fold have seen all that there is of its source."""
+        ends: dict[int, int] = {}
+        for record in self.records(source):
+            ends[record.partition] = record.offset
+        rows = self.rows_of_partitions(source)
+        return all(number in rows and rows[number].guard >= last for number, last in ends.items())
+
     def settle(self, *workers: Worker, meanwhile: Callable[[], None] = lambda: None) -> list[Worker]:
         """Waits until all that was published is folded by all folds; returns the workers that then run.
 
@@ -224,17 +242,19 @@ class Cluster:
         deadline_s = time.monotonic() + DEADLINE_S
         for source in CHANGELOGS:
             # Behaviour is through by the time that the others' sources are asked for their ends.
-            while not self._is_folded(source):
+            while not self.is_folded(source):
                 assert time.monotonic() < deadline_s, f"{source} is not folded: {[each.said() for each in running]}"
                 running = [self._going_on(worker) for worker in running]
                 meanwhile()
                 time.sleep(0.05)
         return running
 
-    def until_killed(self, disk: str, crash_after: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def until_killed(
+        self, disk: str, crash_after: str, meanwhile: Callable[[], None] = lambda: None, folds: Sequence[str] = ()
+    ) -> None:
         """Runs a worker that ends itself after a step."""
         while True:
-            worker = self.start(disk, HEADRACE_CRASH_AFTER=crash_after)
+            worker = self.start(disk, *folds, HEADRACE_CRASH_AFTER=crash_after)
             deadline_s = time.monotonic() + DEADLINE_S
             while worker.code is None:
                 assert time.monotonic() < deadline_s, f"{crash_after} was not reached: {worker.said()}"
@@ -256,25 +276,26 @@ class Cluster:
         assert worker.code is None, worker.said()
         return worker
 
-    def _is_folded(self, source: str) -> bool:
-        ends: dict[int, int] = {}
-        for record in self.records(source):
-            ends[record.partition] = record.offset
-        rows = self.rows_of_partitions(source)
-        return all(number in rows and rows[number].guard >= last for number, last in ends.items())
-
     def _reader(self, topic: str) -> Reader:
         if topic not in self._readers:
             self._readers[topic] = Reader(self.servers, topic, self.partitions[topic])
         return self._readers[topic]
 
 
+class EmbeddedCluster(Cluster):
+    """One whose broker takes orders."""
+
+    def __init__(self, broker: EmbeddedBroker, folder: Path, overrides: Mapping[str, str]) -> None:
+        super().__init__(broker.bootstrap_servers, folder, overrides)
+        self.broker = broker
+
+
 @contextmanager
-def cluster(folder: Path, **overrides: str) -> Iterator[Cluster]:
+def cluster(folder: Path, **overrides: str) -> Iterator[EmbeddedCluster]:
     """A cluster of its own; nothing of it is left running."""
     settings: Settings = load_settings(environment=overrides)
     with EmbeddedBroker({topic.name: topic.partitions for topic in settings.topics}) as broker:
-        made = Cluster(broker, folder, overrides)
+        made = EmbeddedCluster(broker, folder, overrides)
         try:
             yield made
         finally:

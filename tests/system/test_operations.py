@@ -108,7 +108,9 @@ def test_what_cannot_be_used_is_told_and_stops_nobody(tmp_path: Path) -> None:
     [letters] = [line for line in told if line.get("incident") == "dead-letters"]
     assert (letters["reason"], letters["records"]) == ("malformed", 20)
     assert "headrace dead-letters export" in letters["todo"]
-    refused = {line["topic"]: line["what"] for line in told if line.get("incident") == "snapshot-refused"}
+    refused = {
+        line["topic"]: line["why"].partition(":")[0] for line in told if line.get("incident") == "snapshot-refused"
+    }
     assert refused == {"models": "0-0", "items": "1-0"}
 
 

@@ -1,0 +1,198 @@
+"""The suite against wrong versions of the system: each mechanism is taken away once, and an invariant must go red.
+
+Every scenario is run with the mechanism, too, and then nothing may be wrong: what goes red is of the mutant, not of the
+scenario.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from streams.contract.settings import Settings
+from streams.ops.apache import ApacheKafka
+from tests.broker.running import OnKafka, on_kafka
+from tests.broker.test_transactions import uncommitted_totals, wait_until_stopped
+from tests.chaos.oracle import committed_offsets, judge, read
+from tests.engine.running import DEADLINE_S, Process
+from tests.system import closed_loop
+from tests.system.closed_loop import ClosedLoop
+from tests.system.cluster import cluster
+
+SETTLED_S: Final = 30.0
+EVENTS: Final = 600
+
+
+class Mutant(NamedTuple):
+    """What is taken away, and where that is missed.
+
+    Attributes:
+        run: Plays the scenario with the named mutant, or with none, and names the invariants that were broken.
+    """
+
+    name: str
+    mechanism: str
+    scenario: str
+    run: Callable[[str, Path, str], list[str]]
+
+
+def judged(
+    play: Callable[[OnKafka, str], Process], *, at_least_once: bool = False
+) -> Callable[[str, Path, str], list[str]]:
+    """Has the suite's oracle judge what workers of the counting fold leave after a scenario."""
+
+    def run(servers: str, folder: Path, mutant: str) -> list[str]:
+        with on_kafka(servers, folder, ENGINE__DELIVERY='"at-least-once"' if at_least_once else '"auto"') as it:
+            it.shop.publish(EVENTS)
+            settle(it, play(it, mutant))
+            verdict = judge(servers, at_least_once=at_least_once)
+        found = {
+            "outputs missing": verdict.lost,
+            "outputs twice": verdict.duplicated,
+            "rows and totals": verdict.differing_rows,
+            "order per key": verdict.misordered,
+            "commits ahead of the changelog": verdict.ahead,
+            "lag": verdict.lag,
+        }
+        return [f"{name} ({count})" for name, count in found.items() if count]
+
+    return run
+
+
+def settle(it: OnKafka, worker: Process) -> None:
+    """Waits until the group has committed all there is, or will not."""
+    ends = {number: offset + 1 for number, offset, _, _ in read(it.servers, "clickstream")}
+    group, deadline_s = Settings().engine.app_id, time.monotonic() + SETTLED_S
+    while any(committed_offsets(it.servers, group)[number] < end for number, end in ends.items()):
+        if time.monotonic() > deadline_s:
+            return
+        worker = it.supervisor.keep(worker)
+        time.sleep(0.3)
+    time.sleep(1.0)
+
+
+def killed_among_rows(it: OnKafka, mutant: str) -> Process:
+    killed = it.supervisor.start("killed", mutant="killed-among-rows")
+    assert killed.wait() == -signal.SIGKILL, killed.log.read_text()
+    return it.supervisor.start("other", mutant=mutant)
+
+
+def killed_before_its_commit_is_known(it: OnKafka, mutant: str) -> Process:
+    it.supervisor.run_until_killed("disk", "store:2")
+    return it.supervisor.start("disk", mutant=mutant)
+
+
+def killed_between_two_steps(it: OnKafka, mutant: str) -> Process:
+    it.supervisor.run_until_killed("disk", "emit:2", mutant=mutant)
+    return it.supervisor.start("disk")
+
+
+def killed_in_a_commit(it: OnKafka, mutant: str) -> Process:
+    killed = it.supervisor.start("killed", mutant="killed-in-commit")
+    assert killed.wait() == -signal.SIGKILL, killed.log.read_text()
+    return it.supervisor.start("other", mutant=mutant)
+
+
+def killed_around_a_commit(it: OnKafka, mutant: str) -> Process:
+    it.supervisor.run_until_killed("disk", "stored-first:2" if mutant else "store:2", mutant=mutant)
+    return it.supervisor.start("disk")
+
+
+def paused_in_a_commit(it: OnKafka, mutant: str) -> Process:
+    paused = it.supervisor.start("paused", mutant=f"{mutant}+paused-in-commit")
+    wait_until_stopped(paused.pid)
+    other = it.supervisor.start("other")
+    deadline_s = time.monotonic() + DEADLINE_S
+    while sum(totals.get("applied", 0) for totals in uncommitted_totals(it.servers)) < EVENTS:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.3)
+    paused.send(signal.SIGCONT)
+    time.sleep(2.0)
+    return other
+
+
+def repeated_triggers(servers: str, folder: Path, mutant: str) -> list[str]:
+    """Behaviour is killed when its experiences and relations are out and its rows are not, and makes them again."""
+    with cluster(folder, HEADRACE_ENGINE__BATCH_RECORDS="60") as it:
+        shop = ClosedLoop(it)
+        shop.shop(1500)
+        it.until_killed("behaviour", "clickstream:emit:4", folds=("behaviour",))
+        workers = [
+            it.start("behaviour", "behaviour"),
+            it.start("others", "relations", "learning", program="tests.system.mutated_cli", MUTANT=mutant),
+        ]
+        workers = it.settle(*workers)
+        shop.close()
+        for worker in it.settle(*workers):
+            worker.stop()
+        return [
+            name
+            for name, check in {"models": closed_loop.check_learners, "items": closed_loop.check_items}.items()
+            if fails(lambda check=check: check(it, "others"))  # type: ignore[misc] # a default binds the loop's variable
+        ]
+
+
+def fails(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except AssertionError:
+        return True
+    return False
+
+
+MUTANTS: Final = (
+    Mutant(
+        "guard",
+        "each row's guard",
+        "killed with half of a batch's rows logged, at least once",
+        judged(killed_among_rows, at_least_once=True),
+    ),
+    Mutant(
+        "partition-row",
+        "the partition's row",
+        "killed before its commit is known",
+        judged(killed_before_its_commit_is_known),
+    ),
+    Mutant("marks", "the marks of Learning and Relations", "triggers come twice, at least once", repeated_triggers),
+    Mutant(
+        "order",
+        "outputs before the changelog",
+        "killed between the two steps, at least once",
+        judged(killed_between_two_steps, at_least_once=True),
+    ),
+    Mutant("store-first", "rows to the disk after the commit", "killed around it", judged(killed_around_a_commit)),
+    Mutant("fencing", "one transactional id a partition", "paused in a commit, woken up", judged(paused_in_a_commit)),
+    Mutant("read-committed", "recovery of what is committed", "killed in a commit", judged(killed_in_a_commit)),
+)
+
+
+def run_mutants(folder: Path) -> list[dict[str, str]]:
+    """Runs every scenario with its mechanism and without, and says which invariants went red."""
+    found = []
+    with ApacheKafka() as kafka:
+        for mutant in MUTANTS:
+            sound = mutant.run(kafka.bootstrap_servers, made(folder / mutant.name / "sound"), "")
+            broken = mutant.run(kafka.bootstrap_servers, made(folder / mutant.name / "mutant"), mutant.name)
+            found.append(
+                {
+                    "without": mutant.mechanism,
+                    "scenario": mutant.scenario,
+                    "with it": ", ".join(sound) or "nothing wrong",
+                    "red": ", ".join(broken) or "NOTHING",
+                }
+            )
+            sys.stdout.write(f"{found[-1]}\n")
+            sys.stdout.flush()
+    return found
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
+
+
+def survivors(found: list[dict[str, str]]) -> list[str]:
+    """Names the mechanisms that nobody missed, and those whose scenario is red anyway."""
+    return [each["without"] for each in found if each["red"] == "NOTHING" or each["with it"] != "nothing wrong"]

@@ -1,0 +1,10 @@
+"""The command line with a mechanism taken away: ``python -m tests.system.mutated_cli``, MUTANT names which."""
+
+import os
+
+from streams.ops.cli import main
+from tests.engine.mutants import mutated
+
+if __name__ == "__main__":
+    with mutated(os.environ["MUTANT"]):
+        main()
