@@ -165,23 +165,29 @@ class BatchApp(faust.App):
             rows_per_s=round(rows / max(seconds, 0.001)),
         )
 
-    async def on_stop(self) -> None:
-        """Stops within a bound: an event that is never acknowledged would make Faust wait for ever."""
+    async def stop(self) -> None:
+        """Stops, with all that runs for it, within a bound: Faust would wait for ever for what is not acknowledged."""
+        if self._stopped.is_set():
+            return
         deadline = threading.Timer(
             self.settings.engine.shutdown_timeout_s, end_process, (OVERDUE, "the shutdown took too long")
         )
         deadline.daemon = True
         deadline.start()
         begun_s = monotonic()
-        self.is_started = False
-        self.watchdog.stop()
         try:
-            await super().on_stop()
-            for service in reversed(self.background):
-                service.stop()
+            await super().stop()
         finally:
             deadline.cancel()
         report(WORKER_STOPS, seconds=_since(begun_s))
+
+    async def on_stop(self) -> None:
+        """Ends what runs in the background when the agents have finished their batches."""
+        self.is_started = False
+        self.watchdog.stop()
+        await super().on_stop()
+        for service in reversed(self.background):
+            service.stop()
 
 
 def _since(begun_s: float) -> float:

@@ -6,6 +6,7 @@ a partition are acknowledged in order.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -86,6 +87,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = transport.fetch_wait_ms
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """Stops aiokafka's consumer.
+
+        Where no broker answers, a task of its own that it cancels and awaits takes the thread along, and whoever stops
+        the thread would wait for a minute.
+        """
+        with suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
 
     async def _fetch_records(
         self,
