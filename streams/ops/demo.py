@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,8 @@ _POLL_S: Final = 0.25
 _QUIET_S: Final = 3.0
 _DRAIN_S: Final = 120.0
 _STOP_S: Final = 20.0
+_OF_PROBABILITIES: Final = ("auc", "log_loss", "base_log_loss", "calibration", "accuracy", "recall", "f1", "threshold")
+_OF_AMOUNTS: Final = ("mean", "mae", "base_mae", "rmse", "base_rmse", "calibration")
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +79,6 @@ def make_report(board: Board, summary: dict[str, Any], seconds: float) -> dict[s
     for name, truth in summary["policies"].items():
         if name in policies:
             policies[name] |= describe_truth(PolicyTruth(**truth))
-    learned = {name: record for name, record in board.learners().items() if "members" in record}
     return {
         "events": {
             "produced": summary["produced"],
@@ -93,24 +94,25 @@ def make_report(board: Board, summary: dict[str, Any], seconds: float) -> dict[s
         "unjoinable": totals["unjoinable"],
         "fallbacks": summary["fallbacks"],
         "policies": policies,
-        "targets": {
-            name: {
-                "examples": record["examples"],
-                **{total: record[total] for total in ("positives", "amount") if total in record},
-                **{key: record["members"][record["champion"]][key] for key in _keys(record)},
-            }
-            for name, record in learned.items()
-        },
+        "targets": _measured(board, "positives", _OF_PROBABILITIES),
+        "amounts": _measured(board, "amount", _OF_AMOUNTS),
         "throughput_events_per_s": totals["applied"] / max(board.busy_s, 1e-9),
         "latency_ms": board.overall_latency_ms(),
         "seconds": seconds,
     }
 
 
-def _keys(record: Mapping[str, Any]) -> tuple[str, ...]:
-    if "amount" in record:
-        return ("mean", "mae", "base_mae", "rmse", "base_rmse", "calibration")
-    return ("auc", "log_loss", "base_log_loss", "calibration", "accuracy", "recall", "f1", "threshold")
+def _measured(board: Board, total: str, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Says how good the champions were whose labels sum up to ``total``."""
+    return {
+        name: {
+            "examples": record["examples"],
+            total: record[total],
+            **{key: record["members"][record["champion"]][key] for key in keys},
+        }
+        for name, record in board.learners().items()
+        if total in record
+    }
 
 
 def _with_broker(settings: Settings, options: DemoOptions, stack: ExitStack) -> Settings:
