@@ -1,10 +1,10 @@
 """Decisions of one batch: shortlist, features, choice, and what is said of each to the shop and to the log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isnan
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,8 +36,7 @@ Float64Array = NDArray[np.float64]
 _LOG_SALT: Final = 101
 
 
-@dataclass(slots=True)
-class PendingDecision:
+class PendingDecision(msgspec.Struct, gc=False):
     """A decision to be made with the rest of its batch.
 
     Attributes:
@@ -57,7 +56,7 @@ class PendingDecision:
     transition: Transition | None = None
 
 
-class _Made(NamedTuple):
+class _Made(msgspec.Struct, frozen=True, gc=False):
     """What one policy decided at one event, as plain values.
 
     Attributes:

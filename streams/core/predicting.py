@@ -1,8 +1,8 @@
 """Predictions of one batch: every family scored at once, reasons named, probabilities kept where a label will come."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from streams.contract.outputs import Output
@@ -12,8 +12,7 @@ from streams.core.models.scoring import Scorers
 from streams.core.row import Moment, OpenPrediction
 
 
-@dataclass(slots=True)
-class PendingPrediction:
+class PendingPrediction(msgspec.Struct, gc=False):
     """A moment at which to predict, with the rest of its batch.
 
     Attributes:

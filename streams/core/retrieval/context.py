@@ -1,12 +1,13 @@
 """What a decision is made in: the shopper as retrieval and ranking see them, at one view."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from streams.core.retrieval.catalogue import Catalogue
 
 
-class Context(NamedTuple):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """A shopper at a view.
 
     Attributes:
@@ -28,7 +29,7 @@ class Context(NamedTuple):
     timestamp_ms: int
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A context in the catalogue's numbers; unnamed items are :data:`NOBODY`, if nothing else is said.
 
     Attributes:
