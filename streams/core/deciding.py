@@ -120,15 +120,15 @@ class Decider:
         for place, policy in enumerate(policies):
             if policy == POPULAR:
                 found[place] = popular_shortlist(self._catalogue, asked[place], size)
-        features = slate_features(self._catalogue, asked, found)
-        kinds = padded(found).kinds
-        masks = action_masks(kinds)
+        listed = padded(found)
+        features = slate_features(self._catalogue, asked, listed)
+        masks = action_masks(listed.kinds)
         settings = self._settings.decisions
         chosen = decide(
             policies,
             features,
-            np.array([len(each.items) for each in found]),
-            kinds,
+            (listed.items >= 0).sum(axis=1),
+            listed.kinds,
             np.array([each.state for each in pending]),
             masks,
             draw(refs, self._settings.seed, settings.slate + 2),

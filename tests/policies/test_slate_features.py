@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
-from streams.core.policies.features import FEATURES, N_FEATURES, slate_features
+from streams.core.policies.features import FEATURES, N_FEATURES, padded, slate_features
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
 from streams.core.retrieval.context import Context, known
 from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
@@ -48,7 +48,7 @@ def context(**others: Any) -> Context:
 
 
 def described_slates(made: Catalogue, asked: Sequence[Context], lists: Sequence[Shortlist]) -> NDArray[np.float64]:
-    return slate_features(made, [known(made, each) for each in asked], lists)
+    return slate_features(made, [known(made, each) for each in asked], padded(lists))
 
 
 def described(asked: Context, item_id: str, kind: int = 0) -> Mapping[str, float]:

@@ -14,7 +14,6 @@ from streams.core.retrieval.shortlist import KINDS, MAX_ITEMS, Shortlist
 
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 FEATURES: Final = (
     "bias",
@@ -54,31 +53,6 @@ _PRICE_SCALE: Final = 0.5
 _MAX_CATEGORIES: Final = 8
 
 
-def slate_features(catalogue: Catalogue, asked: Sequence[Known], shortlists: Sequence[Shortlist]) -> Float64Array:
-    """Describes every item of every shortlist; a decision's features have the same bits in any batch.
-
-    Returns:
-        ``(n_decisions, MAX_ITEMS, N_FEATURES)``, zero beyond a shortlist's end.
-    """
-    features = np.zeros((len(asked), MAX_ITEMS, N_FEATURES))
-    items, kinds = padded(shortlists)
-    there = items >= 0
-    if not there.any():
-        return features
-    _describe_items(features, catalogue, items)
-    _describe_closeness(features, catalogue, asked, items)
-    _describe_categories(features, catalogue, asked, items)
-    _describe_prices(features, catalogue, asked, items)
-    _describe_history(features, asked, shortlists, there)
-    now_ms = np.array([each.timestamp_ms for each in asked])
-    features[:, :, _COLUMN["new"]] = now_ms[:, None] - catalogue.first_seen_ms[items] < _NEW_MS
-    features[:, :, _KINDS] = kinds[:, :, None] == np.arange(len(KINDS))
-    ctr, category_share = features[:, :, _COLUMN["ctr"]], features[:, :, _COLUMN["category_share"]]
-    features[:, :, _COLUMN["ctr_x_category_share"]] = ctr * category_share
-    features[~there] = 0.0
-    return features
-
-
 class Padded(NamedTuple):
     """Shortlists as arrays, -1 beyond the end, ``(n_decisions, MAX_ITEMS)`` each."""
 
@@ -94,6 +68,31 @@ def padded(shortlists: Sequence[Shortlist]) -> Padded:
     items[there] = list(chain.from_iterable(found.items for found in shortlists))
     kinds[there] = list(chain.from_iterable(found.kinds for found in shortlists))
     return Padded(items, kinds)
+
+
+def slate_features(catalogue: Catalogue, asked: Sequence[Known], shortlists: Padded) -> Float64Array:
+    """Describes every item of every shortlist; a decision's features have the same bits in any batch.
+
+    Returns:
+        ``(n_decisions, MAX_ITEMS, N_FEATURES)``, zero beyond a shortlist's end.
+    """
+    features = np.zeros((len(asked), MAX_ITEMS, N_FEATURES))
+    items, kinds = shortlists
+    there = items >= 0
+    if not there.any():
+        return features
+    _describe_items(features, catalogue, items)
+    _describe_closeness(features, catalogue, asked, items)
+    _describe_categories(features, catalogue, asked, items)
+    _describe_prices(features, catalogue, asked, items)
+    _describe_history(features, asked, items)
+    now_ms = np.array([each.timestamp_ms for each in asked])
+    features[:, :, _COLUMN["new"]] = now_ms[:, None] - catalogue.first_seen_ms[items] < _NEW_MS
+    features[:, :, _KINDS] = kinds[:, :, None] == np.arange(len(KINDS))
+    ctr, category_share = features[:, :, _COLUMN["ctr"]], features[:, :, _COLUMN["category_share"]]
+    features[:, :, _COLUMN["ctr_x_category_share"]] = ctr * category_share
+    features[~there] = 0.0
+    return features
 
 
 def _describe_items(features: Float64Array, catalogue: Catalogue, items: Int64Array) -> None:
@@ -146,12 +145,10 @@ def _describe_prices(features: Float64Array, catalogue: Catalogue, asked: Sequen
     features[:, :, _COLUMN["price_unknown"]] = is_unknown
 
 
-def _describe_history(
-    features: Float64Array, asked: Sequence[Known], shortlists: Sequence[Shortlist], there: BoolArray
-) -> None:
+def _describe_history(features: Float64Array, asked: Sequence[Known], items: Int64Array) -> None:
     in_cart, seen = bytearray(), bytearray()
-    for each, found in zip(asked, shortlists, strict=True):
-        seen.extend(map({*each.recent, *each.session}.__contains__, found.items))
-        in_cart.extend(map(each.cart.__contains__, found.items) if each.cart else bytes(len(found.items)))
-    features[there, _COLUMN["in_cart"]] = np.frombuffer(in_cart, np.bool_)
-    features[there, _COLUMN["seen"]] = np.frombuffer(seen, np.bool_)
+    for each, listed in zip(asked, items.tolist(), strict=True):
+        seen.extend(map({*each.recent, *each.session}.__contains__, listed))
+        in_cart.extend(map(each.cart.__contains__, listed) if each.cart else bytes(MAX_ITEMS))
+    features[:, :, _COLUMN["in_cart"]] = np.frombuffer(in_cart, np.bool_).reshape(items.shape)
+    features[:, :, _COLUMN["seen"]] = np.frombuffer(seen, np.bool_).reshape(items.shape)
