@@ -27,14 +27,16 @@ class BlendLearner:
 
     Args:
         members: Those it combines.
+        prior: What all of them serve before they have learned anything.
 
     References:
         Wolpert (1992), "Stacked generalization", Neural Networks 5(2); Jacobs (1995), "Methods for combining experts'
         probability assessments", Neural Computation 7(5), section 2.1, for pooling in log-odds.
     """
 
-    def __init__(self, members: Sequence[str]) -> None:
+    def __init__(self, members: Sequence[str], prior: float) -> None:
         self._members = tuple(members)
+        self._prior = prior
         start = np.concatenate([[0.0], np.full(len(members), 1.0 / max(len(members), 1))])
         self._newton = OnlineNewton(start, np.full(len(start), _VARIANCE), _MEMORY)
 
@@ -42,6 +44,9 @@ class BlendLearner:
         self, members: Sequence[str], probabilities: Float64Array, labels: Float64Array, weights: Float64Array
     ) -> None:
         """Learns example by example; an example that was served without one of the members teaches nothing.
+
+        Neither does one that all of them served the prior: what they had not said yet, the intercept would learn to
+        say, and would say it once more when they do.
 
         Args:
             members: Names of the columns.
@@ -52,7 +57,7 @@ class BlendLearner:
         if not set(self._members) <= set(members):
             return
         given = probabilities[:, [list(members).index(member) for member in self._members]]
-        whole = ~np.isnan(given).any(axis=1)
+        whole = ~np.isnan(given).any(axis=1) & (given != self._prior).any(axis=1)
         kept = np.clip(given[whole], _SMALLEST, 1.0 - _SMALLEST)
         inputs = np.column_stack([np.ones(len(kept)), np.log(kept / (1.0 - kept))])
         self._newton.learn_many(inputs, labels[whole], weights[whole])

@@ -60,7 +60,7 @@ class Family:
         self._members: dict[str, MemberLearner] = {
             member: self._new(member) for member in target.members if member != BLEND
         }
-        self._blend = BlendLearner(tuple(self._members)) if BLEND in target.members else None
+        self._blend = BlendLearner(tuple(self._members), target.prior) if BLEND in target.members else None
         self._fresh: Fresh | None = None
         is_amount = RULES[target.rule].is_amount
         self._evaluations: dict[str, Evaluation | AmountEvaluation] = {

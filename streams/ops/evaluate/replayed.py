@@ -75,7 +75,7 @@ def measure_replayed(
                 break
         if not publishing.is_done(board):
             raise BrokenInvariant(f"nothing has moved for {_STALLED_S:.0f} s: {board.totals()}")
-    return measure_examples(settings, found)
+    return measure_examples(settings, found, events[-1].timestamp_ms)
 
 
 class _Publishing:

@@ -38,14 +38,8 @@ _RECENCY: Final = "since_last_event_s"
 def measure_served(events: list[Event], settings: Settings, advance: Callable[[int], None]) -> dict[str, Any]:
     """Runs Behaviour and Learning over ``events``, in their order, and measures what was served.
 
-    Only probabilities of targets are measured. The rule of last activity ranks shoppers by the time since their event
-    before the last, the shortest first; for churn, the longest.
-
     Returns:
-        By target ``examples``, ``positives``, ``rate``, ``auc``, ``recency_auc``, ``calibration``, ``log_loss``,
-        ``base_log_loss``, which the rate of all examples would have had, and ``running_log_loss``, which the rate of
-        the examples before each would have had; of expected amounts, where anything was spent, what
-        :class:`~streams.core.models.amounts.AmountQuality` has.
+        See :func:`measure_examples`.
     """
     settings = replace(settings, kafka=replace(settings.kafka, partitions=1))
     topics = MemoryTopics(settings, lambda: _YEAR_2100_MS)
@@ -73,7 +67,8 @@ def measure_served(events: list[Event], settings: Settings, advance: Callable[[i
         )
         behaviour.step(0, 1)
     numbers = range(len(settings.targets))
-    return measure_examples(settings, [read_examples(r.value) for n in numbers for r in topics.records[EXPERIENCES, n]])
+    batches = [read_examples(record.value) for number in numbers for record in topics.records[EXPERIENCES, number]]
+    return measure_examples(settings, batches, events[-1].timestamp_ms)
 
 
 def horizon_s(settings: Settings) -> float:
@@ -82,19 +77,37 @@ def horizon_s(settings: Settings) -> float:
     return longest_s + settings.time.session_gap_s + settings.time.allowed_lateness_s + 1.0
 
 
-def measure_examples(settings: Settings, batches: Iterable[Examples]) -> dict[str, Any]:
-    """Measures what was served by the examples that came of it; see :func:`measure_served`."""
+def measure_examples(settings: Settings, batches: Iterable[Examples], until_ms: int) -> dict[str, Any]:
+    """Measures what was served by the examples that came of it.
+
+    An example whose horizon the recording does not cover has no label that anybody saw: it is left out. So is, in all
+    but ``*_with_prior``, what was predicted before the first label was final, when there was only the prior to serve.
+    The rule of last activity ranks shoppers by the time since their event before the last, the shortest first; for
+    churn, the longest.
+
+    Args:
+        until_ms: Of the last event.
+
+    Returns:
+        By target ``examples``, ``positives``, ``rate``, ``auc``, ``recency_auc``, ``calibration``, ``log_loss``,
+        ``running_log_loss`` of the rate of all labels that were final at the prediction, and ``base_log_loss`` of the
+        rate of all of them, which nobody knew; ``censored`` and ``at_prior``, the examples left out. Of expected
+        amounts, where anything was spent, what :class:`~streams.core.models.amounts.AmountQuality` has.
+    """
     recency = feature_schema(settings.windows).names.index(_RECENCY)
     final: dict[str, list[Examples]] = {target.name: [] for target in settings.targets}
     for batch in batches:
         final[batch.learner].append(batch.where(batch.final))
     measured: dict[str, Any] = {}
     for target in settings.targets:
-        own = final[target.name]
-        if not RULES[target.rule].is_amount and own:
-            measured[target.name] = _measured(own, recency, longest=target.rule == "churn")
-        elif any(batch.labels.any() for batch in own):
-            measured[target.name] = _measured_amounts(own)
+        covered = [batch.timestamps_ms + 1000 * target.horizon_s <= until_ms for batch in final[target.name]]
+        own = [batch.where(rows) for batch, rows in zip(final[target.name], covered, strict=True) if rows.any()]
+        if RULES[target.rule].is_amount:
+            if any(batch.labels.any() for batch in own):
+                measured[target.name] = _measured_amounts(own)
+        elif own:
+            censored = sum(int((~rows).sum()) for rows in covered)
+            measured[target.name] = {"censored": censored} | _measured(target, own, recency)
     return measured
 
 
@@ -108,15 +121,15 @@ def read_targets(settings: Settings) -> Settings:
 def table_of(measured: dict[str, Any]) -> str:
     """Writes the figures as Markdown; what has only one class, or nothing to measure, has dashes."""
     lines = [
-        "| target | examples | rate | served AUC | last activity AUC | calibration | log loss | rate so far | rate |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| target | prior | examples | rate | served AUC | last activity | calibration | log loss | rate so far | rate |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     columns = {"rate": 4, "auc": 3, "recency_auc": 3, "calibration": 3}
     columns |= dict.fromkeys(("log_loss", "running_log_loss", "base_log_loss"), 4)
     for name, each in measured.items():
         if "rmse" not in each:
             shown = ["-" if each[key] is None else f"{each[key]:.{digits}f}" for key, digits in columns.items()]
-            lines.append(f"| {name} | {each['examples']:,} | {' | '.join(shown)} |")
+            lines.append(f"| {name} | {each['at_prior']:,} | {each['examples']:,} | {' | '.join(shown)} |")
     for name, each in measured.items():
         if "rmse" in each:
             amounts = ", ".join(f"{key} {each[key]:.2f}" for key in ("mean", "mae", "base_mae", "rmse", "base_rmse"))
@@ -131,29 +144,43 @@ def _measured_amounts(final: Iterable[Examples]) -> dict[str, Any]:
     return asdict(evaluation.quality())
 
 
-def _measured(final: Sequence[Examples], recency: int, *, longest: bool) -> dict[str, Any]:
-    labels = np.concatenate([batch.labels for batch in final])
-    served = np.clip(np.concatenate([batch.probabilities[:, 0] for batch in final]), 1e-15, 1.0 - 1e-15)
-    weights = np.concatenate([batch.weights for batch in final])
-    since = np.concatenate([batch.vectors[:, recency] for batch in final]).astype(np.float64)
-    positive = labels > 0.5
-    rate = float(np.average(labels, weights=weights))
+def _measured(target: Target, final: Sequence[Examples], recency: int) -> dict[str, Any]:
+    times = np.concatenate([batch.timestamps_ms for batch in final])
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    labels = np.concatenate([batch.labels for batch in final])[order]
+    served = np.concatenate([batch.probabilities[:, 0] for batch in final])[order]
+    weights = np.concatenate([batch.weights for batch in final])[order]
+    since = np.concatenate([batch.vectors[:, recency] for batch in final])[order].astype(np.float64)
+    # All horizons are equally long, so labels become final in the order of their predictions.
+    known = np.searchsorted(times + 1000 * target.horizon_s, times, side="right")
+    weight, positive = (np.concatenate([[0.0], np.cumsum(each)]) for each in (weights, weights * labels))
+    rate_so_far = (target.prior + positive[known]) / (1.0 + weight[known])
+    learned = known > 0
+    whole = labels, weights, served
+    labels, weights, served = (each[learned] for each in whole)
+    rate = float(np.average(labels, weights=weights)) if len(labels) else 0.0
     both = 0.0 < rate < 1.0
+    recent = since[learned] if target.rule == "churn" else -since[learned]
     return {
+        "at_prior": int((~learned).sum()),
         "examples": len(labels),
-        "positives": int(positive.sum()),
+        "positives": int((labels > 0.5).sum()),
         "rate": rate,
         "auc": auc(served, labels) if both else None,
-        "recency_auc": auc(since if longest else -since, labels) if both else None,
-        "calibration": float((served * weights).sum() / (labels * weights).sum()) if rate else None,
-        "log_loss": float(np.average(-np.log(np.where(positive, served, 1.0 - served)), weights=weights)),
-        "running_log_loss": _running_log_loss(labels, weights),
+        "recency_auc": auc(recent, labels) if both else None,
+        "calibration": _calibration(labels, weights, served) if rate else None,
+        "log_loss": _log_loss(labels, weights, served),
+        "running_log_loss": _log_loss(labels, weights, rate_so_far[learned]),
         "base_log_loss": float(-(rate * np.log(rate) + (1.0 - rate) * np.log(1.0 - rate))) if both else None,
+        "calibration_with_prior": _calibration(*whole) if whole[0].any() else None,
+        "log_loss_with_prior": _log_loss(*whole),
     }
 
 
-def _running_log_loss(labels: Float64Array, weights: Float64Array) -> float:
-    """Measures the rate of all examples whose labels came before, of which none is 0 or 1 for certain."""
-    positive = np.cumsum(labels * weights) - labels * weights
-    rate = (positive + 0.5) / (np.cumsum(weights) - weights + 1.0)
-    return float(np.average(losses(rate, labels), weights=weights))
+def _calibration(labels: Float64Array, weights: Float64Array, given: Float64Array) -> float:
+    return float((given * weights).sum() / (labels * weights).sum())
+
+
+def _log_loss(labels: Float64Array, weights: Float64Array, given: Float64Array) -> float | None:
+    return float(np.average(losses(given, labels), weights=weights)) if len(labels) else None
