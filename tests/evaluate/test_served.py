@@ -1,4 +1,4 @@
-"""What counts of a recording: examples whose horizon it covers, beside the rate that was known when each was predicted."""
+"""What counts of a recording: examples whose horizon it covers, beside the rate that was known at each."""
 
 from math import log
 

@@ -6,6 +6,8 @@ import pytest
 
 from streams.contract.settings import Engine
 from streams.contract.topics import MODELS
+from streams.core.features.schema import feature_schema
+from streams.core.models.scoring import Scorers
 from tests.learning.test_learning_fold import SETTINGS, WHOLE, Worker, log
 
 
@@ -29,3 +31,29 @@ def test_a_member_over_the_limit_is_left_out_and_named_while_the_others_learn_on
 
 def test_what_fits_is_not_spoken_of() -> None:
     assert "demoted_bytes" not in orjson.loads(WHOLE["purchase"].outputs[-1].value)
+
+
+@pytest.mark.parametrize(
+    "limits", [Engine(max_row_bytes=120_000), Engine(max_output_bytes=40_000)], ids=["the row", "the record"]
+)
+def test_a_champion_over_the_limit_is_demoted_and_another_member_serves(limits: Engine) -> None:
+    perceptron_first = msgspec.structs.replace(SETTINGS.targets[0], members=("perceptron", "linear"))
+    settings = msgspec.structs.replace(SETTINGS, engine=limits, targets=(perceptron_first, *SETTINGS.targets[1:]))
+    worker, scorers = Worker("purchase", settings), Scorers(settings.targets, feature_schema(settings.windows))
+    assert scorers.members("purchase")[0] == "perceptron"
+    events = worker.decode(log("purchase"))
+    for start in range(0, 20, 4):
+        worker.run(events[start : start + 4])
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert (metrics["champion"], metrics["switches"], list(metrics["demoted_bytes"])) == ("linear", 1, ["perceptron"])
+    assert scorers.apply(worker.parameters()["purchase/linear"])
+    assert scorers.members("purchase")[0] == "linear"
+    assert scorers.version("purchase") > 0
+
+
+def test_where_every_member_is_over_the_limit_the_champion_stays_and_all_are_named() -> None:
+    worker = Worker("purchase", msgspec.structs.replace(SETTINGS, engine=Engine(max_output_bytes=100)))
+    worker.run(worker.decode(log("purchase")))
+    metrics = orjson.loads(worker.outputs[-1].value)
+    assert (metrics["champion"], metrics["switches"]) == ("linear", 0)
+    assert set(metrics["demoted_bytes"]) == {"linear", "perceptron"}

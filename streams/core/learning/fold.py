@@ -105,7 +105,9 @@ class LearningFold:
         row.state, row.evaluation = pack_arrays(state_arrays), pack_arrays(evaluation_arrays)
         exported = {member: pack_arrays(arrays) for member, arrays in learner.parameters().items()}
         gone = oversized(row.state, row.evaluation, exported, self._settings.engine)
-        row.state = without(row.state, gone)
+        if gone:
+            learner.demote(gone)
+            row.state, row.evaluation = without(row.state, gone), pack_arrays(learner.arrays()[1])
         return Folded(_outputs(state.learner, row, learner, exported, gone), {key: row})
 
     def decode_row(self, value: bytes) -> LearnerRow:

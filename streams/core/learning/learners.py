@@ -1,6 +1,7 @@
 """Three kinds of learners: a target's family, a bandit's reward model, the Q agent's table."""
 
 import zlib
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,6 +47,10 @@ class Learner(Protocol):
 
     def learn_many(self, examples: Examples) -> None:
         """Measures what was served, then learns, row by row."""
+        ...
+
+    def demote(self, gone: Collection[str]) -> None:
+        """Lets another member serve where the champion is one of those that are left out."""
         ...
 
     def parameters(self) -> dict[str, Arrays]:
@@ -131,6 +136,9 @@ class TargetLearner:
             examples.members, examples.probabilities, examples.labels, examples.weights, examples.timestamps_ms
         )
 
+    def demote(self, gone: Collection[str]) -> None:
+        self._family.demote(gone)
+
     def parameters(self) -> dict[str, Arrays]:
         return self._family.parameters()
 
@@ -181,6 +189,9 @@ class BanditLearner:
                 if self._from_own:
                     continue
             self._ridge.learn_one(vector[:-2], position, reward, weight)
+
+    def demote(self, gone: Collection[str]) -> None:
+        pass
 
     def parameters(self) -> dict[str, Arrays]:
         looked_at = examination(self._shown, self._clicked)
@@ -247,6 +258,9 @@ class QLearner:
                 self._gamma,
                 self._learning_rate,
             )
+
+    def demote(self, gone: Collection[str]) -> None:
+        pass
 
     def parameters(self) -> dict[str, Arrays]:
         return {self.champion: {"table": self._table, "visits": self._visits}}

@@ -84,9 +84,7 @@ class Contest:
             self._sums = running[-1].copy()
             return len(each)
         place = int(overtaken[0])
-        self.champion = self._members[int(np.argmax(better[place]))]
-        self.restart()
-        self.switches += 1
+        self.hand_over(self._members[int(np.argmax(better[place]))])
         return place + 1
 
     def best(self, members: Sequence[str]) -> str:
@@ -95,6 +93,12 @@ class Contest:
         gain, share = self._sums[0, places], self._sums[1, places]
         mean = np.where(share > 0.0, gain / np.where(share > 0.0, share, 1.0), -np.inf)
         return members[int(np.argmax(mean))]
+
+    def hand_over(self, member: str) -> None:
+        """Makes another member the champion, whatever the comparisons say; they begin anew."""
+        self.champion = member
+        self.restart()
+        self.switches += 1
 
     def restart(self, member: str | None = None) -> None:
         """Forgets all comparisons, or those of one member."""

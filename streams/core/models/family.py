@@ -1,6 +1,6 @@
 """A target's family: its members learn from the same examples, scaled alike, and are measured side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -137,6 +137,16 @@ class Family:
     def _new(self, member: str) -> MemberLearner:
         learner = new_member(member, self._target.name, self._schema, self._target.prior, self._seed)
         return CorrectedLearner(member, learner) if self._corrects else learner
+
+    def demote(self, gone: Collection[str]) -> None:
+        """Lets the best of the others serve where the champion is left out of what is exported.
+
+        Args:
+            gone: Members that are; where all are, nobody else can serve.
+        """
+        left = tuple(member for member in self._target.members if member not in gone)
+        if self.champion in gone and left:
+            self._contest.hand_over(self._contest.best(left))
 
     def learn_many(
         self,

@@ -121,7 +121,7 @@ def read_targets(settings: Settings) -> Settings:
 def table_of(measured: dict[str, Any]) -> str:
     """Writes the figures as Markdown; what has only one class, or nothing to measure, has dashes."""
     lines = [
-        "| target | prior | examples | rate | served AUC | last activity | calibration | log loss | rate so far | rate |",
+        "| target | prior | examples | rate | AUC | last activity | calibration | log loss | rate so far | rate |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     columns = {"rate": 4, "auc": 3, "recency_auc": 3, "calibration": 3}
