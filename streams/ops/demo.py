@@ -21,7 +21,7 @@ from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, EXPERIENCES, METRICS, RELATIONS
 from streams.ops.board import Board
 from streams.ops.broker import EmbeddedBroker
-from streams.ops.live import View, choose_view, policies_table, regret_line, targets_table
+from streams.ops.live import View, amounts_line, choose_view, policies_table, regret_line, targets_table
 from streams.ops.simulating import describe_truth
 from streams.ops.topics import create_topics
 
@@ -225,5 +225,6 @@ def _print_summary(console: Console, board: Board, report: dict[str, Any]) -> No
         + ", ".join(f"{name} {value:.0f} ms" for name, value in latency.items())
     )
     console.print(targets_table(board))
+    console.print(amounts_line(board))
     console.print(policies_table({"policies": report["policies"]}))
     console.print(regret_line(board))
