@@ -27,6 +27,7 @@ from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.allocator import keep_freed_memory
 from streams.engine.garbage import collect_seldom
+from streams.engine.hot_rows import HotRows
 from streams.engine.memory import MemoryRecord
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
 
@@ -175,4 +176,5 @@ def _fold_of(settings: Settings) -> BehaviourFold:
 def _open(fold: BehaviourFold, table: DiskTable) -> OpenPartition[Any, Any]:
     stored = table.read(0, [PARTITION_KEY])[0]
     row = PartitionRow(schema=fold.schema) if stored is None else decode_partition_row(stored)
-    return OpenPartition(0, fold.open(row, 0, table.scan(0)), 0, stored or msgspec.msgpack.encode(row))
+    hot: HotRows[Any] = HotRows(fold.settings.engine.hot_bytes)
+    return OpenPartition(0, fold.open(row, 0, table.scan(0)), 0, stored or msgspec.msgpack.encode(row), hot)

@@ -49,7 +49,8 @@ class Engine(Section, frozen=True):
     Attributes:
         batch_records: Records of one partition that make a micro-batch at the most.
         buffer_batches: Micro-batches that Faust buffers for each partition.
-        hot_rows: Rows of each partition that are kept decoded in memory, those that changed last.
+        hot_bytes: Size of the rows of each partition that are kept decoded in memory, those that changed last, as they
+            are encoded; decoded they take several times as much.
         fetch_wait_ms: How long the broker may hold an empty fetch.
         hold_ms: How long ``relations`` and ``experiences`` are gathered before they are folded.
         watchdog_s: With lag and no progress, or without an assignment, for so long, the worker exits.
@@ -67,7 +68,7 @@ class Engine(Section, frozen=True):
     data_dir: str = ".headrace"
     batch_records: Positive = 2000
     buffer_batches: Positive = 8
-    hot_rows: Annotated[int, Meta(ge=0)] = 2000
+    hot_bytes: Annotated[int, Meta(ge=0)] = 4 * 1024 * 1024
     fetch_wait_ms: Positive = 20
     hold_ms: Annotated[int, Meta(ge=0)] = 500
     commit_interval_s: Seconds = 0.5

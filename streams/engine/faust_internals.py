@@ -6,7 +6,7 @@ A contract test asserts that each is there, and that the engine uses no other.
 from typing import Any, Final, NamedTuple
 
 import aiokafka
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from faust.stores import rocksdb
 from faust.tables.base import Collection
 from faust.transport.consumer import Consumer
@@ -31,6 +31,7 @@ INTERNALS: Final = (
     Internal(driver.AIOKafkaConsumerThread, "_fetch_records", "to tell how far the position moved, records or not"),
     Internal(aiokafka.AIOKafkaConsumer, "_fetcher", "to wait for what is fetched"),
     Internal(Fetcher, "_create_fetch_waiter", "to wait without taking"),
+    Internal(PartitionRecords, "_consumer_record", "copies each record into eleven fields, of which four are read"),
     Internal(aiokafka.AIOKafkaConsumer, "_subscription", "the positions"),
     Internal(driver.Consumer, "_new_consumer_thread", "to put in a thread that sets the fetch wait"),
     Internal(driver.Consumer, "_getmany", "where fetched runs become batches"),

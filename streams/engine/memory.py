@@ -13,6 +13,7 @@ from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, decode_part
 from streams.contract.outputs import Output
 from streams.contract.partitioning import partition_of
 from streams.contract.settings import Settings
+from streams.engine.hot_rows import HotRows
 from streams.engine.outputs import Partition
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
 
@@ -125,7 +126,9 @@ class MemoryWorker:
             stored = self.table.read(partition, [PARTITION_KEY])[0]
             row = PartitionRow(schema=self.engine.fold.schema) if stored is None else decode_partition_row(stored)
             state = self.engine.fold.open(row, partition, self.table.scan(partition))
-            self._open[partition] = OpenPartition(partition, state, 0, stored or msgspec.msgpack.encode(row))
+            self._open[partition] = OpenPartition(
+                partition, state, 0, stored or msgspec.msgpack.encode(row), HotRows(self.engine.limits.hot_bytes)
+            )
         return self._open[partition]
 
 

@@ -16,7 +16,6 @@ on must end the process before *acknowledge*: the caller sees to that.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from time import perf_counter_ns
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -28,6 +27,7 @@ from streams.contract.outputs import Output, dead_letter
 from streams.contract.settings import Engine
 from streams.contract.topics import DEAD_LETTERS
 from streams.engine.crash import crash_point
+from streams.engine.hot_rows import HotRows
 from streams.engine.outputs import Outputs
 
 EventT = TypeVar("EventT")
@@ -73,16 +73,16 @@ class OpenPartition(Generic[EventT, RowT]):
         state: The fold's, with the partition's row.
         changelog_end: Offset that the next row of its changelog will have.
         committed: The partition's row as it was last stored; what other threads may look at.
+        hot: The rows that changed last, as they were stored.
         position: The source offset that comes next; what lies between it and the guard is no record.
-        hot: The rows that changed last, as they were stored; they need not be read and decoded again.
     """
 
     number: int
     state: Any
     changelog_end: int
     committed: bytes
+    hot: HotRows[RowT]
     position: int = 0
-    hot: dict[bytes, RowT] = field(default_factory=dict)
 
 
 @dataclass
@@ -170,8 +170,8 @@ def load(
     engine: BatchEngine[EventT, RowT], partition: OpenPartition[EventT, RowT], events: Sequence[tuple[int, EventT]]
 ) -> dict[bytes, RowT | None]:
     """Reads the rows of all keys touched, by events or by deadlines that fall due, in one multi-get."""
-    hot, decode_row = partition.hot, engine.fold.decode_row
-    rows: dict[bytes, RowT | None] = {key: hot.get(key) for key in engine.fold.keys(partition.state, events)}
+    decode_row = engine.fold.decode_row
+    rows = partition.hot.find(list(engine.fold.keys(partition.state, events)))
     cold = [key for key, row in rows.items() if row is None]
     for key, value in zip(cold, engine.table.read(partition.number, cold), strict=True):
         if value is not None:
@@ -230,16 +230,7 @@ def store(
     """Writes rows and changelog offset to RocksDB at once."""
     engine.table.write(partition.number, encoded, partition.changelog_end - 1)
     partition.committed = encoded[PARTITION_KEY]
-    _keep_hot(partition.hot, changed, engine.limits.hot_rows)
-
-
-def _keep_hot(hot: dict[bytes, RowT], changed: Mapping[bytes, RowT], limit: int) -> None:
-    """Makes the changed rows the last to be let go of, and lets go of those that changed least recently."""
-    for key in changed:
-        hot.pop(key, None)
-    hot.update(changed)
-    for key in list(islice(hot, max(len(hot) - limit, 0))):
-        del hot[key]
+    partition.hot.keep(changed, sum(map(len, encoded.values())))
 
 
 class _StepClock:

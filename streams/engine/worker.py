@@ -15,6 +15,7 @@ from streams.contract.errors import BrokenInvariant, FencedWorker, HeadraceError
 from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, decode_partition_row
 from streams.contract.settings import Settings
 from streams.engine.exits import FAILED, FENCED, REFUSED, end_process
+from streams.engine.hot_rows import HotRows
 from streams.engine.offsets import Offsets
 from streams.engine.outputs import Outputs
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
@@ -123,5 +124,6 @@ class FoldWorker:
             fold.open(row, number, table.scan(number)),
             self._offsets.coverage(fold.changelog, number).end,
             stored or msgspec.msgpack.encode(row),
+            HotRows(self.engine.limits.hot_bytes),
             row.guard + 1,
         )

@@ -12,6 +12,7 @@ from streams.contract.fold import PARTITION_KEY, PartitionRow, RowHeader, decode
 from streams.contract.outputs import Output
 from streams.contract.settings import Engine
 from streams.contract.topics import USERS_CHANGELOG
+from streams.engine.hot_rows import HotRows
 from streams.engine.outputs import Partition
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
 from tests.engine.counting import CountingFold
@@ -104,12 +105,12 @@ class Worker:
             fold.open(decode_partition_row(stored), PARTITION, disk.scan(PARTITION)),
             changelog_end=broker.changelog_end,
             committed=stored,
+            hot=HotRows(limits.hot_bytes),
         )
 
-    @property
-    def hot(self) -> list[bytes]:
-        """Keys of the rows that are in memory, the least recently changed first."""
-        return list(self._partition.hot)
+    def hot(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of the keys whose rows are in memory."""
+        return [key for key, row in self._partition.hot.find(keys).items() if row is not None]
 
     def fold(self, batch: Sequence[Record]) -> bool:
         """Takes one batch through the protocol and says whether it was acknowledged."""

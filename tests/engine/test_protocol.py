@@ -212,8 +212,19 @@ def test_what_is_too_large_ends_the_worker_before_anything_is_out(limits: Engine
 
 
 def test_no_more_rows_stay_in_memory_than_are_declared_and_those_that_changed_last_do() -> None:
-    worker = Worker(Broker(), Disk(), Engine(hot_rows=2))
-    for offset, user in enumerate(["a", "b", "c", "b", "d"]):
+    users = [f"user-{number}" for number in range(200)]
+    worker = Worker(Broker(), Disk(), Engine(hot_bytes=20_000))
+    for offset, user in enumerate(["user-0", *users]):
         event = Event(event_id="e", timestamp_ms=0, kind="view", user_id=user, item_id="i")
         worker.fold([Record(offset, encode_event(event))])
-    assert worker.hot == [b"b", b"d"]
+    keys = [user.encode() for user in users]
+    hot = worker.hot(keys)
+    assert hot == keys[-len(hot) :]
+    assert 20 < len(hot) < 200
+
+
+def test_no_row_stays_in_memory_where_none_may() -> None:
+    worker = Worker(Broker(), Disk(), Engine(hot_bytes=0))
+    event = Event(event_id="e", timestamp_ms=0, kind="view", user_id="u", item_id="i")
+    worker.fold([Record(0, encode_event(event))])
+    assert worker.hot([b"u"]) == []

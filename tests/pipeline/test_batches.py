@@ -85,9 +85,9 @@ def test_a_restart_after_every_batch_changes_nothing() -> None:
     assert relations(pipeline) == relations(shopped())
 
 
-@pytest.mark.parametrize("hot_rows", [0, 3])
-def test_rows_that_stay_in_memory_change_nothing(hot_rows: int) -> None:
-    settings = msgspec.structs.replace(SETTINGS, engine=Engine(hot_rows=hot_rows))
+@pytest.mark.parametrize("hot_bytes", [0, 5000])
+def test_rows_that_stay_in_memory_change_nothing(hot_bytes: int) -> None:
+    settings = msgspec.structs.replace(SETTINGS, engine=Engine(hot_bytes=hot_bytes))
     pipeline = Pipeline(settings, feeds=shopped().begun_with, log=shopped().log)
     pipeline.behave(13)
     pipeline.learn(130)
