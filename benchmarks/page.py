@@ -50,6 +50,8 @@ def draw_growth(growth: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         axes.plot(sizes, [each / us[0] for each in us], marker="o")
         axes.axhline(GOAL, linestyle="--", color="grey")
         axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=7)
+        axes.minorticks_off()
         axes.set_xlabel(what)
         axes.set_ylim(0.0, max(2.0, *(each / us[0] for each in us)))
     figure.supylabel("CPU an event, of the smallest")
