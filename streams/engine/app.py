@@ -79,6 +79,7 @@ class BatchApp(faust.App):
         self.outputs = Delivery(kafka, engine)
         self.watchdog = Watchdog(kafka, group, engine.watchdog_s)
         self.is_started = False
+        self._is_ending = False
         self._rebalance_since_s = monotonic()
         self._recovered_before = 0
         self._expected_partitions: dict[str, int] = {}
@@ -167,8 +168,9 @@ class BatchApp(faust.App):
 
     async def stop(self) -> None:
         """Stops, with all that runs for it, within a bound: Faust would wait for ever for what is not acknowledged."""
-        if self._stopped.is_set():
+        if self._is_ending:
             return
+        self._is_ending = True
         deadline = threading.Timer(
             self.settings.engine.shutdown_timeout_s, end_process, (OVERDUE, "the shutdown took too long")
         )
