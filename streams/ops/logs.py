@@ -3,12 +3,14 @@
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from math import inf
+from typing import Any, Final, Literal, NamedTuple
 
 from streams.engine import incidents
 from streams.engine.incidents import key_values
 
 _REPEAT_S: Final = 10.0
+_SELDOM_S: Final = 600.0
 _MAX_KEPT: Final = 1000
 
 
@@ -38,29 +40,41 @@ def log_configuration(form: Literal["text", "json"], level: str, incident_level:
 
 
 class Bounded(logging.Filter):
-    """Lets a message of a library pass at most once in ten seconds, whatever its arguments; incidents always pass.
+    """Lets a repeated message of a library pass ever more seldom, whatever its arguments; incidents always pass.
 
-    A broker that is down makes aiokafka log each of many attempts. What was held back is counted with the next.
+    A broker that is down makes aiokafka log each of many attempts: they pass after ten seconds, twenty more, forty
+    more, up to ten minutes; what was held back is counted with the next. One that stayed away for longer is new again.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._passed: dict[tuple[str, int, str], _Passed] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Decides by the record's own time."""
         if hasattr(record, "incident"):
             return True
         key = (record.name, record.levelno, str(record.msg))
-        since_s, held_back = self._passed.get(key, (record.created - _REPEAT_S, 0))
-        if record.created - since_s < _REPEAT_S:
-            self._passed[key] = since_s, held_back + 1
+        last = self._passed.get(key, _Passed())
+        if record.created - last.seen_s > last.wait_s:
+            last = _Passed(held_back=last.held_back)
+        if record.created - last.at_s < last.wait_s:
+            self._passed[key] = last._replace(seen_s=record.created, held_back=last.held_back + 1)
             return False
         if len(self._passed) >= _MAX_KEPT:
             self._passed.clear()
-        self._passed[key] = record.created, 0
-        record.held_back = held_back
+        self._passed[key] = _Passed(record.created, min(last.wait_s * 2, _SELDOM_S), record.created)
+        record.held_back = last.held_back
         return True
+
+
+class _Passed(NamedTuple):
+    """When a message passed, how long it waits from then, when it came last, and how often it was held back since."""
+
+    at_s: float = -inf
+    wait_s: float = _REPEAT_S / 2
+    seen_s: float = -inf
+    held_back: int = 0
 
 
 class KeyValues(logging.Formatter):

@@ -85,7 +85,8 @@ class Lookout:
         seconds = round(max(standing.values(), default=0.0))
         self._switch(bool(standing), STANDING_STILL, MOVING_AGAIN, "partitions", where=places, seconds=seconds)
         for progress in [feed() for feed in self._feeds]:
-            stalls = progress.standing_s > self._stalled_s
+            # Where no broker answers, that is what there is to be told.
+            stalls = progress.standing_s > self._stalled_s and silent_s <= _SILENCE_S
             facts = {"seconds": round(progress.standing_s), "lag": progress.lag}
             self._switch(stalls, FEED_STALLED, FEED_CAUGHT_UP, progress.topic, **facts)
         self._count()

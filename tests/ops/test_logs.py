@@ -49,7 +49,7 @@ def test_nothing_that_is_logged_breaks_the_line(said: io.StringIO) -> None:
     assert "Traceback" in lines[1]
 
 
-def test_a_library_says_the_same_thing_once_in_ten_seconds_and_then_how_often() -> None:
+def test_a_library_says_the_same_thing_ever_more_seldom_and_then_how_often() -> None:
     bounded = Bounded()
 
     def passes(at_s: float, message: str = "no connection to %s", **extra: str) -> int | None:
@@ -57,6 +57,10 @@ def test_a_library_says_the_same_thing_once_in_ten_seconds_and_then_how_often() 
         return record.__dict__.get("held_back", 0) if bounded.filter(record) else None
 
     assert [passes(100.0 + second) for second in range(12)] == [0, *[None] * 9, 9, None]
+    later = [second for second in range(12, 2000) if passes(100.0 + second) is not None]
+    assert later == [30, 70, 150, 310, 630, 1230, 1830]
+    assert passes(2800.0) == 169
+    assert passes(2811.0) == 0
     assert passes(101.0, "something else") == 0
     assert [passes(101.0, incident="dead-letters") for _ in range(3)] == [0, 0, 0]
 

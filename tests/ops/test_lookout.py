@@ -44,19 +44,21 @@ def test_of_a_worker_that_is_well_nothing_is_said(watched: Watched) -> None:
 
 
 def test_what_begins_is_told_once_and_so_is_its_end(watched: Watched) -> None:
-    watched.condition = WELL._replace(standing_s={P0: 21.0, ("items", 1): 22.0, ("items", 0): 2.0}, silent_s=11.0)
+    watched.condition = WELL._replace(standing_s={P0: 21.0, ("items", 1): 22.0, ("items", 0): 2.0})
     watched.feed = FeedProgress("items", 3, 2, 21.0)
     assert watched.look(50) == [
-        "broker-silent what=broker seconds=11",
         "standing-still what=partitions where=clickstream-0,items-1 seconds=22",
         "feed-stalled what=items seconds=21 lag=2",
     ]
     watched.condition, watched.feed = WELL, FeedProgress("items", 5, 0, 0.0)
-    assert watched.look(50) == [
-        "broker-back what=broker",
-        "moving-again what=partitions",
-        "feed-caught-up what=items",
-    ]
+    assert watched.look(50) == ["moving-again what=partitions", "feed-caught-up what=items"]
+
+
+def test_of_a_broker_that_does_not_answer_only_that_is_told(watched: Watched) -> None:
+    watched.condition, watched.feed = WELL._replace(silent_s=25.0), FeedProgress("items", 3, 0, 25.0)
+    assert watched.look(50) == ["broker-silent what=broker seconds=25"]
+    watched.condition, watched.feed = WELL, FeedProgress("items", 3, 0, 0.0)
+    assert watched.look(50) == ["broker-back what=broker"]
 
 
 def test_a_partition_that_stood_still_and_went_to_another_worker_is_forgotten(watched: Watched) -> None:

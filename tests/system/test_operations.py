@@ -95,6 +95,17 @@ def test_a_worker_that_cannot_deliver_turns_unhealthy_before_it_ends_and_well_ag
         assert told[-1] == "worker-stops"
 
 
+def test_a_worker_that_is_told_to_stop_while_no_broker_answers_stops_all_the_same(tmp_path: Path) -> None:
+    with cluster(tmp_path, HEADRACE_LOG__FORM="json", HEADRACE_ENGINE__SHUTDOWN_TIMEOUT_S="40.0") as it:
+        worker = it.start("disk")
+        until(lambda: ask(worker, "/readyz")[0] == 200, worker)
+        it.broker.take_down()
+        until(lambda: "NodeNotReady" in worker.said(), worker)
+        worker.stop()
+        # Nothing goes on stopping behind the last word.
+        assert lines(worker)[-1]["incident"] == "worker-stops"
+
+
 def test_what_cannot_be_used_is_told_and_stops_nobody(tmp_path: Path) -> None:
     with cluster(tmp_path, HEADRACE_LOG__FORM="json") as it:
         it.produce(b"\xc1 no MessagePack", b"purchase/linear", 0, "models")
