@@ -1,7 +1,7 @@
 """A recorded file is replayed through a real worker; what is in its tables is what plain Python counts in the file."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from producers.replay.taobao import read_taobao
+from streams.contract.events import Event
 from streams.contract.settings import Settings
 from tests.system import shoppers
 from tests.system.cluster import Cluster, cluster
@@ -17,12 +18,12 @@ BEGIN_S = 1_511_539_200
 LINES = 2500
 
 
-def write_taobao(path: Path) -> None:
-    """Shoppers who come and go over three days; some lines are later than their place."""
+def write_taobao(path: Path, n_lines: int = LINES) -> None:
+    """Shoppers who come and go, a day a thousand lines; some are later than their place."""
     draw = random.Random(5)
     now_s = BEGIN_S
     lines = ["user_id,item_id,category_id,behavior,timestamp"]
-    for _ in range(LINES):
+    for _ in range(n_lines):
         now_s += draw.choice((0, 1, 20, 300))
         behind_s = draw.choices((0, 100, 4000), [90, 8, 2])[0]
         user, item = min(int(draw.expovariate(0.05)), 120), min(int(draw.expovariate(0.02)), 300)
@@ -39,12 +40,17 @@ def check_replay(it: Cluster, file: Path) -> dict[str, Any]:
     (worker,) = it.settle(worker)
     worker.stop()
     events = list(read_taobao(file))
+    assert orjson.loads(report.read_bytes())["produced"] == len(events) + it.settings.kafka.partitions
+    return check_rows(it, events, "disk")
+
+
+def check_rows(it: Cluster, events: Sequence[Event], disk: str) -> dict[str, Any]:
+    """Compares the rows of a worker that has ended with what plain Python counts; returns the workers' totals."""
     ticks = it.settings.kafka.partitions
-    assert orjson.loads(report.read_bytes())["produced"] == len(events) + ticks
     counts = [row.counts for row in it.rows_of_partitions("clickstream").values()]
     assert sum(count.get("applied", 0) for count in counts) == len(events) + ticks
     assert not it.records("dead-letters")
-    rows = {row["user_id"]: row for row in it.inspect("users", "disk")}
+    rows = {row["user_id"]: row for row in it.inspect("users", disk)}
     users = shoppers.by_user(events)
     assert rows.keys() == users.keys()
     for user, own in users.items():
