@@ -48,13 +48,11 @@ def _watch(app: BatchApp, settings: Settings, workers: Mapping[str, FoldWorker])
     """Adds what tells people how the worker is; it answers before the feeds are read."""
     watchdog, stalled_s = app.watchdog, settings.http.stalled_s
     feeds = [service.progress for service in app.background if isinstance(service, FeedReader)]
-    reporter = Reporter(settings, workers)
+    reporter = Reporter(settings, workers, watchdog.condition)
     app.background += [Lookout(workers, watchdog.condition, feeds, stalled_s), reporter]
     if settings.http.enabled:
         health = Health(lambda: app.is_started, watchdog.condition, stalled_s)
-        numbers = WorkerCollector(
-            workers, watchdog.condition, health, reporter.latencies, lambda: watchdog.recovered_rows
-        )
+        numbers = WorkerCollector(workers, watchdog.condition, health, reporter.latencies)
         app.background.insert(0, HttpServer(settings.http, settings.engine.data_dir, health, registry_of(numbers)))
 
 

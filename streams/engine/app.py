@@ -81,7 +81,6 @@ class BatchApp(faust.App):
         self.is_started = False
         self._is_ending = False
         self._rebalance_since_s = monotonic()
-        self._recovered_before = 0
         self._expected_partitions: dict[str, int] = {}
         self._sources: set[str] = set()
         self.transport = BatchTransport(
@@ -144,11 +143,11 @@ class BatchApp(faust.App):
             await self.outputs.take_over(sources)
         except BrokenInvariant as error:
             end_process(FAILED, f"its partitions could not be taken over: {error}")
+        self.watchdog.assigned()
 
     def on_rebalance_start(self) -> None:
         """Tells the watchdog, which wants to see the rebalance end."""
         self._rebalance_since_s = monotonic()
-        self._recovered_before = self.watchdog.recovered_rows
         report(REBALANCE_BEGINS)
         self.watchdog.rebalancing()
         super().on_rebalance_start()
@@ -157,13 +156,13 @@ class BatchApp(faust.App):
         """Tells the watchdog what this worker has to read now."""
         super().on_rebalance_end()
         self.watchdog.settled(self.consumer.assignment())
-        rows, seconds = self.watchdog.recovered_rows - self._recovered_before, _since(self._rebalance_since_s)
+        condition = self.watchdog.condition()
         report(
             REBALANCE_ENDS,
-            partitions=len(self.watchdog.condition().assigned or ()),
-            seconds=seconds,
-            recovered_rows=rows,
-            rows_per_s=round(rows / max(seconds, 0.001)),
+            partitions=len(condition.assigned or ()),
+            seconds=_since(self._rebalance_since_s),
+            recovered_rows=condition.recovery.rows if condition.recovery else 0,
+            rows_per_s=round(condition.recovery.rows_per_s) if condition.recovery else 0,
         )
 
     async def stop(self) -> None:

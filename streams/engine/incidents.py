@@ -28,6 +28,7 @@ class Incident(NamedTuple):
 WORKER_STARTS: Final = Incident("worker-starts", logging.INFO)
 REBALANCE_BEGINS: Final = Incident("rebalance-begins", logging.INFO)
 REBALANCE_ENDS: Final = Incident("rebalance-ends", logging.INFO)
+RECOVERING: Final = Incident("recovering", logging.INFO)
 WORKER_STOPS: Final = Incident("worker-stops", logging.INFO)
 WORKER_ENDS: Final = Incident(
     "worker-ends", logging.CRITICAL, "nothing unfinished was acknowledged: start it again once `why` is dealt with"
@@ -66,6 +67,7 @@ FEED_CAUGHT_UP: Final = Incident("feed-caught-up", logging.INFO)
 INCIDENTS: Final = (
     WORKER_STARTS,
     REBALANCE_BEGINS,
+    RECOVERING,
     REBALANCE_ENDS,
     WORKER_STOPS,
     WORKER_ENDS,

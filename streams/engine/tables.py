@@ -3,12 +3,13 @@
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 import msgspec
 import rocksdict
 from faust.stores import rocksdb
+from faust.tables.manager import TableManager
 from faust.types import TP
 from yarl import URL
 
@@ -17,6 +18,7 @@ from streams.contract.fold import PARTITION_KEY, RowHeader
 from streams.contract.settings import Engine
 from streams.engine.exits import FAILED, REFUSED, end_process
 from streams.engine.offsets import Coverage
+from streams.engine.transport import Batch
 from streams.engine.watchdog import Watchdog
 
 _read_header: Final = msgspec.msgpack.Decoder(RowHeader).decode
@@ -31,12 +33,12 @@ class BatchStore(rocksdb.Store):
         coverage: Asks the broker for a changelog partition's offsets; set by the table.
         on_change: Called with a partition whose rows are recovered, or whose database is about to be closed: what is
             known of them in memory is out of date.
-        on_recovered: Called after rows were recovered, with their number.
+        on_recovered: Called with a partition and a batch of its changelog that was applied.
     """
 
     coverage: Callable[[int], Coverage]
     on_change: Changed
-    on_recovered: Callable[[int], None]
+    on_recovered: Callable[[int, Batch], None]
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """Reads many keys at once, ``None`` for those that are not there, in their order."""
@@ -63,9 +65,10 @@ class BatchStore(rocksdb.Store):
         """
         try:
             for event in batch:
-                self.on_change(event.message.partition)
-                self._recover(event.message.partition, event.message.value.records, event.message.offset)
-                self.on_recovered(len(event.message.value.records))
+                partition, fetched = event.message.partition, event.message.value
+                self.on_change(partition)
+                self._recover(partition, fetched.records, event.message.offset)
+                self.on_recovered(partition, fetched)
         except BaseException:  # noqa: BLE001 - Faust would go on without these rows
             traceback.print_exc(file=sys.__stderr__)
             end_process(FAILED, "a changelog could not be applied")
@@ -165,9 +168,17 @@ class BatchTable(faust.Table[bytes, bytes]):
         store = BatchStore(url, self.app, self, table_name=self.name, loop=self.loop, options=dict(self.options or {}))
         store.coverage = lambda partition: self._coverage(self._changelog, partition)
         store.on_change = self._tell_change
-        store.on_recovered = self.watchdog.recovered
+        store.on_recovered = self._tell_recovered
         return store
 
     def _tell_change(self, partition: int) -> None:
         for callback in self._on_change:
             callback(partition)
+
+    def _tell_recovered(self, partition: int, batch: Batch) -> None:
+        recovery = cast(TableManager, self.app.tables).recovery
+        if TP(self._changelog, partition) in recovery.standby_tps:
+            self.watchdog.followed(len(batch.records))
+            return
+        left = sum(max(offsets, 0) for offsets in recovery.active_remaining().values())
+        self.watchdog.recovered(len(batch.records), batch.end - batch.begin, left)

@@ -15,6 +15,7 @@ from faust.types import TP
 from streams.contract.settings import Kafka
 from streams.engine.exits import STALLED, end_process
 from streams.engine.offsets import Offsets
+from streams.engine.recovery import Recovery
 
 Partition = tuple[str, int]
 Positions = Callable[[], Mapping[int, int]]
@@ -32,6 +33,9 @@ class Condition(NamedTuple):
         standing_s: For how long each partition has had something to read and has not moved.
         lag: Of each partition, see :meth:`Watchdog.lag`.
         silent_s: How long ago the broker last answered.
+        recovery: The present one, or the last; ``None`` before the first.
+        recovered_rows: Read from changelogs since the start, of partitions that it was to fold.
+        standby_rows: Likewise of partitions that it is a standby of.
     """
 
     assigned: frozenset[Partition] | None
@@ -39,6 +43,9 @@ class Condition(NamedTuple):
     standing_s: Mapping[Partition, float]
     lag: Mapping[Partition, int]
     silent_s: float
+    recovery: Recovery | None = None
+    recovered_rows: int = 0
+    standby_rows: int = 0
 
 
 class Standstill:
@@ -98,11 +105,7 @@ class Standstill:
 
 
 class Watchdog:
-    """Watches this worker from a thread and a broker connection of its own, which a stalled event loop cannot stop.
-
-    Attributes:
-        recovered_rows: Rows recovered from changelogs since the start, those of standbys included.
-    """
+    """Watches this worker from a thread and a broker connection of its own, which a stalled event loop cannot stop."""
 
     def __init__(self, kafka: Kafka, group: str, patience_s: float) -> None:
         self._kafka = kafka
@@ -113,7 +116,9 @@ class Watchdog:
         self._lag: dict[Partition, int] = {}
         self._standing_s: dict[Partition, float] = {}
         self._has_settled = False
-        self.recovered_rows = 0
+        self._recovered_rows = 0
+        self._standby_rows = 0
+        self._recovery: Recovery | None = None
         self._answered_s = monotonic()
         self._standstill = Standstill(patience_s, monotonic())
         self._stopped = threading.Event()
@@ -136,16 +141,28 @@ class Watchdog:
         """Takes note that a rebalance began."""
         self._standstill.rebalancing(monotonic())
 
-    def recovered(self, rows: int) -> None:
-        """Takes note that rows were recovered."""
-        self.recovered_rows += rows
-        self._standstill.recovered(monotonic())
+    def assigned(self) -> None:
+        """Takes note that partitions were assigned, whose changelogs will be read now."""
+        self._recovery = Recovery(monotonic())
+
+    def recovered(self, rows: int, offsets: int, left: int) -> None:
+        """Takes note that rows were recovered, that a changelog moved by ``offsets``, and what all have left."""
+        now_s = monotonic()
+        self._recovered_rows += rows
+        if self._recovery is not None:
+            self._recovery = self._recovery.applied(rows, offsets, left, now_s)
+        self._standstill.recovered(now_s)
+
+    def followed(self, rows: int) -> None:
+        """Takes note that rows of another worker's partitions were applied, as its standby."""
+        self._standby_rows += rows
 
     def settled(self, assignment: set[TP]) -> None:
         """Takes note that a rebalance ended and which partitions, of any topic, this worker has now."""
         self._assigned = frozenset((tp.topic, tp.partition) for tp in assignment if tp.topic in self._sources)
         self._standing_s = {}
         self._has_settled = True
+        self._recovery = self._recovery and self._recovery.ended(monotonic())
         self._standstill.settled()
 
     def condition(self) -> Condition:
@@ -157,6 +174,9 @@ class Watchdog:
             self._standing_s,
             self._lag,
             now_s - self._answered_s,
+            self._recovery,
+            self._recovered_rows,
+            self._standby_rows,
         )
 
     def lag(self) -> dict[Partition, int]:

@@ -29,7 +29,6 @@ class WorkerCollector(Collector):
         workers: The folds by their source topic.
         condition: Asks the watchdog.
         latencies: Returns by source how many records had which latency, in the bins of ``LATENCY_EDGES_MS``.
-        recovered_rows: Returns how many rows were recovered since the start.
     """
 
     def __init__(
@@ -38,13 +37,11 @@ class WorkerCollector(Collector):
         condition: Callable[[], Condition],
         health: Health,
         latencies: Callable[[], Mapping[str, NDArray[np.int64]]],
-        recovered_rows: Callable[[], int],
     ) -> None:
         self._workers = workers
         self._condition = condition
         self._health = health
         self._latencies = latencies
-        self._recovered_rows = recovered_rows
 
     def collect(self) -> Iterable[Metric]:
         """Yields every family once."""
@@ -119,7 +116,11 @@ class WorkerCollector(Collector):
         yield GaugeMetricFamily("headrace_healthy", "1 while the worker moves.", self._health.progress().is_good)
         yield GaugeMetricFamily("headrace_ready", "1 while the worker is ready.", self._health.readiness().is_good)
         yield GaugeMetricFamily("headrace_assigned_partitions", "Source partitions.", len(condition.assigned or ()))
-        yield CounterMetricFamily("headrace_recovered_rows", "Rows read from changelogs.", self._recovered_rows())
+        yield CounterMetricFamily("headrace_recovered_rows", "Rows read from changelogs.", condition.recovered_rows)
+        yield CounterMetricFamily("headrace_standby_rows", "Rows read as a standby of others.", condition.standby_rows)
+        if recovery := condition.recovery:
+            yield GaugeMetricFamily("headrace_recovery_done_ratio", "Of the present or last one.", recovery.done)
+            yield GaugeMetricFamily("headrace_recovery_rows_per_second", "Of the same.", recovery.rows_per_s)
 
 
 def registry_of(collector: Collector) -> CollectorRegistry:

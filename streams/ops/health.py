@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from streams.engine.recovery import Recovery
 from streams.engine.watchdog import Condition
 
 _SILENCE_S: Final = 15.0
@@ -56,10 +57,10 @@ class Health:
         if not self._is_started():
             return Verdict(("the worker has not read its feeds yet, or is stopping",))
         why = list(self.progress().why)
-        if condition.assigned is None:
+        if condition.assigned is None and condition.recovery is None:
             why.append("no partition was assigned yet")
         elif condition.rebalancing_s is not None:
-            why.append("partitions are being assigned and their rows recovered")
+            why.append(f"partitions are being assigned and their rows recovered{_progress(condition.recovery)}")
         if condition.silent_s > _SILENCE_S:
             why.append(f"the broker has not answered for {condition.silent_s:.0f} s")
         return Verdict(tuple(why))
@@ -72,5 +73,10 @@ class Health:
             "partitions": sorted(f"{topic}-{number}" for topic, number in condition.assigned or ()),
             "lag": sum(condition.lag.values()),
             "rebalancing_s": None if condition.rebalancing_s is None else round(condition.rebalancing_s, 1),
+            "recovery": condition.recovery and condition.recovery.facts(),
             "broker_silent_s": round(condition.silent_s, 1),
         }
+
+
+def _progress(recovery: Recovery | None) -> str:
+    return f": {recovery}" if recovery and not recovery.has_ended else ""

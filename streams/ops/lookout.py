@@ -13,6 +13,7 @@ from streams.engine.incidents import (
     FEED_CAUGHT_UP,
     FEED_STALLED,
     MOVING_AGAIN,
+    RECOVERING,
     SKIPPED_OFFSETS,
     STANDING_STILL,
     Incident,
@@ -25,6 +26,9 @@ _LOOK_S: Final = 2.0
 _SILENCE_S: Final = 10.0
 _LOOKS_A_SUMMARY: Final = 30
 """Dead letters and skipped offsets are summed up for a minute; the first of a reason is told at once."""
+
+_LOOKS_A_RECOVERY: Final = 5
+"""How far a recovery is, is told every ten seconds."""
 
 _SKIPPED: Final = "skipped_offsets"
 _DEAD_LETTERS: Final = "dead_letters."
@@ -78,6 +82,9 @@ class Lookout:
         """Looks once."""
         self._looks += 1
         condition = self._condition()
+        recovery = condition.recovery
+        if recovery and not recovery.has_ended and self._looks % _LOOKS_A_RECOVERY == 0:
+            report(RECOVERING, **recovery.facts())
         silent_s = condition.silent_s
         self._switch(silent_s > _SILENCE_S, BROKER_SILENT, BROKER_BACK, "broker", seconds=round(silent_s))
         standing = {place: s for place, s in condition.standing_s.items() if s > self._stalled_s}

@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic, time
 from typing import Any, Final, cast
 
@@ -22,6 +22,7 @@ from streams.core.behaviour import BehaviourFold
 from streams.core.summary import summarise
 from streams.engine.offsets import Offsets
 from streams.engine.protocol import OpenPartition
+from streams.engine.watchdog import Condition
 from streams.engine.worker import FoldWorker
 
 _log: Final = logging.getLogger(__name__)
@@ -35,11 +36,21 @@ class Reporter:
 
     The totals under ``partitions`` are exact and survive restarts; workers' totals are merged by taking each
     partition's record with the highest guard. What is per second is of this process and this interval.
+
+    Args:
+        condition: Asks the watchdog.
     """
 
-    def __init__(self, settings: Settings, workers: Mapping[str, FoldWorker], interval_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Mapping[str, FoldWorker],
+        condition: Callable[[], Condition],
+        interval_s: float = 1.0,
+    ) -> None:
         self._settings = settings
         self._workers = workers
+        self._condition = condition
         self._interval_s = interval_s
         self._source = f"worker/{socket.gethostname()}-{os.getpid()}"
         self._offsets = Offsets(settings.kafka)
@@ -84,11 +95,17 @@ class Reporter:
         now = monotonic()
         interval_s, self._since = now - self._since, now
         behaviour = self._workers.get(CLICKSTREAM)
+        condition = self._condition()
         rows = [] if behaviour is None else [decode_partition_row(open_.committed) for open_ in _opened(behaviour)]
         return {
             "source": self._source,
             "timestamp_ms": int(time() * 1000),
             "interval_s": interval_s,
+            "recovery": {
+                **(condition.recovery.facts() if condition.recovery else {}),
+                "recovered_rows": condition.recovered_rows,
+                "standby_rows": condition.standby_rows,
+            },
             **summarise(rows),
             **({} if behaviour is None else {"experiment": _experiment(behaviour)}),
             "folds": {source: self._fold(worker, interval_s) for source, worker in self._workers.items()},

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from confluent_kafka import Producer
+from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,24 @@ def test_recovery_keeps_the_row_with_the_highest_guard_and_of_equals_the_last(
     assert {key: (row.guard, row.events) for key, row in found.items()} == expected
     assert store._db_for_partition(partition).get(store.offset_key) == str(len(rows) - 1).encode()
     store._dbs.pop(partition).close()
+
+
+def test_a_recovery_is_as_far_as_its_changelogs_are_and_what_a_standby_reads_is_no_part_of_it(table: Any) -> None:
+    active, other, standby = (TP(USERS_CHANGELOG, next(partitions_used)) for _ in range(3))
+    recovery, watchdog = table.app.tables.recovery, table.watchdog
+    before = watchdog.condition()
+    recovery.active_highwaters.update({active: 3, other: 3})
+    recovery.active_offsets.update({active: 1, other: -1})  # Faust takes note of an offset before it hands rows over.
+    recovery.standby_tps.add(standby)
+    watchdog.assigned()
+    table.data.apply_changelog_batch([changelog_batch(active.partition, [(b"a", 1, 0), (b"b", 1, 0)], 0)], None, None)
+    table.data.apply_changelog_batch([changelog_batch(standby.partition, [(b"c", 1, 0)], 0)], None, None)
+    condition = watchdog.condition()
+    assert (condition.recovery.rows, condition.recovery.done) == (2, 2 / 8)
+    assert condition.recovered_rows - before.recovered_rows == 2
+    assert condition.standby_rows - before.standby_rows == 1
+    watchdog.settled(set())
+    assert watchdog.condition().recovery.done == 1.0
 
 
 def test_what_is_known_of_a_partition_in_memory_is_forgotten_when_its_rows_are_recovered(table: Any) -> None:

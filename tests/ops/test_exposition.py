@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.contract.fold import PartitionRow
 from streams.engine.protocol import Progress
+from streams.engine.recovery import Recovery
 from streams.engine.watchdog import Condition
 from streams.ops.exposition import WorkerCollector, registry_of
 from streams.ops.health import Health
@@ -20,13 +21,16 @@ ROW = PartitionRow(
 )
 
 
+RECOVERY = Recovery(begun_s=0.0, seconds=2.0, rows=60, offsets=75, left=25)
+
+
 def scraped() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     progress = Progress(records=45, stamp=3)
     progress.step_ns["fold"] = 2_500_000_000
     opened = SimpleNamespace(committed=msgspec.msgpack.encode(ROW))
     worker: Any = SimpleNamespace(partitions={2: opened}, engine=SimpleNamespace(progress=progress))
     place = ("clickstream", 2)
-    condition = Condition(frozenset({place}), None, {place: 21.0}, {place: 9}, 0.5)
+    condition = Condition(frozenset({place}), None, {place: 21.0}, {place: 9}, 0.5, RECOVERY, 77, 5)
     # One record of each bin: 1 of 400 is at most 0.5 ms late.
     latencies = {"clickstream": np.ones(len(LATENCY_EDGES_MS) - 1, np.int64)}
     collector = WorkerCollector(
@@ -34,7 +38,6 @@ def scraped() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         lambda: condition,
         Health(lambda: True, lambda: condition, 20.0),
         lambda: latencies,
-        lambda: 77,
     )
     text = generate_latest(registry_of(collector)).decode()
     return {
@@ -57,7 +60,9 @@ def test_every_number_is_exposed_under_its_name_and_place() -> None:
     assert samples["headrace_batches_total", (topic,)] == 3
     assert samples["headrace_step_seconds_total", (("step", "fold"), topic)] == 2.5
     assert (samples["headrace_healthy", ()], samples["headrace_ready", ()]) == (0, 0)
-    assert samples["headrace_recovered_rows_total", ()] == 77
+    assert (samples["headrace_recovered_rows_total", ()], samples["headrace_standby_rows_total", ()]) == (77, 5)
+    assert samples["headrace_recovery_done_ratio", ()] == 0.75
+    assert samples["headrace_recovery_rows_per_second", ()] == 30
     assert samples["process_resident_memory_bytes", ()] > 0
 
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from streams.contract.errors import HeadraceError, RefusedStart
 from streams.contract.settings import Http
+from streams.engine.recovery import Recovery
 from streams.engine.watchdog import Condition
 from streams.ops.health import Health
 from streams.ops.http import ADDRESS_FILE, HttpServer
@@ -58,6 +59,15 @@ def test_a_worker_that_reads_its_feeds_is_well_and_not_ready() -> None:
 def test_what_stands_still_is_named() -> None:
     [why] = Worker(WELL._replace(standing_s={P0: 1.0, P1: 33.0})).health.progress().why
     assert why == "clickstream[1] has 7 records to read and has not moved for 33 s"
+
+
+def test_a_recovery_says_how_far_it_is_to_who_asks_whether_the_worker_is_ready() -> None:
+    recovery = Recovery(begun_s=0.0, seconds=2.0, rows=60_000, offsets=75_000, left=25_000)
+    for assigned in (None, WELL.assigned):
+        health = Worker(WELL._replace(assigned=assigned, rebalancing_s=1.0, recovery=recovery)).health
+        [why] = health.readiness().why
+        assert why.endswith("their rows recovered: 60,000 rows recovered, 30,000 rows/s, 75% done")
+        assert health.facts()["recovery"] == {"rows": 60_000, "rows_per_s": 30_000, "done": 0.75, "seconds": 2.0}
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from streams.engine.feeds import FeedProgress
+from streams.engine.recovery import Recovery
 from streams.engine.watchdog import Condition
 from streams.ops.lookout import Lookout
 
@@ -52,6 +53,14 @@ def test_what_begins_is_told_once_and_so_is_its_end(watched: Watched) -> None:
     ]
     watched.condition, watched.feed = WELL, FeedProgress("items", 5, 0, 0.0)
     assert watched.look(50) == ["moving-again what=partitions", "feed-caught-up what=items"]
+
+
+def test_a_recovery_is_told_of_now_and_then_while_it_lasts(watched: Watched) -> None:
+    recovery = Recovery(begun_s=0.0, seconds=2.0, rows=60, offsets=75, left=25)
+    watched.condition = WELL._replace(recovery=recovery)
+    assert watched.look(12) == ["recovering rows=60 rows_per_s=30 done=0.75 seconds=2.0"] * 2
+    watched.condition = WELL._replace(recovery=recovery.ended(3.0))
+    assert watched.look(12) == []
 
 
 def test_of_a_broker_that_does_not_answer_only_that_is_told(watched: Watched) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from streams.contract.events import Event
+from streams.contract.topics import METRICS
 from streams.ops.embedded import Request
-from tests.system.cluster import Cluster, Worker, cluster
+from tests.system.cluster import CHANGELOGS, Cluster, Worker, cluster
 
 pytestmark = pytest.mark.slow
 
@@ -93,6 +94,24 @@ def test_a_worker_that_cannot_deliver_turns_unhealthy_before_it_ends_and_well_ag
         assert told[:3] == ["worker-starts", "rebalance-begins", "rebalance-ends"]
         assert told.count("standing-still") == told.count("moving-again") == 1
         assert told[-1] == "worker-stops"
+
+
+def test_a_worker_on_an_empty_disk_says_everywhere_how_many_rows_it_recovered(tmp_path: Path) -> None:
+    with cluster(tmp_path, HEADRACE_LOG__FORM="json") as it:
+        it.publish(events(0, 2000))
+        (first,) = it.settle(it.start("first"))
+        first.stop()
+        logged = sum(len(it.records(changelog)) for changelog in CHANGELOGS.values())
+        second = it.start("second")
+        until(lambda: ask(second, "/readyz")[0] == 200, second)
+        recovery = json.loads(it.headrace("health", "--data", str(second.data_dir)).stdout)["recovery"]
+        assert (recovery["rows"], recovery["done"]) == (logged, 1.0)
+        assert f"headrace_recovered_rows_total {float(logged)}".encode() in ask(second, "/metrics")[1]
+        second.stop()
+        [ends] = [line for line in lines(second) if line.get("incident") == "rebalance-ends"]
+        assert ends["recovered_rows"] == logged
+        *_, last = (json.loads(record.value) for record in it.records(METRICS) if (record.key or b"")[:6] == b"worker")
+        assert (last["recovery"]["recovered_rows"], last["recovery"]["standby_rows"]) == (logged, 0)
 
 
 def test_a_worker_that_is_told_to_stop_while_no_broker_answers_stops_all_the_same(tmp_path: Path) -> None:
