@@ -18,6 +18,7 @@ from benchmarks import (
     engine,
     growth,
     items,
+    latency,
     learning,
     lift,
     offpolicy,
@@ -46,12 +47,15 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "items": items.measure_items,
     "growth": growth.measure_growth,
     "workers": workers.measure_workers,
+    "latency": latency.measure_latency,
     "transactions": transactions.measure_transactions,
     "delays": delays.measure_delays,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
-LONG: Final = frozenset({"delays", "growth", "items", "lift", "offpolicy", "transactions", "users", "workers"})
+LONG: Final = frozenset(
+    {"delays", "growth", "items", "latency", "lift", "offpolicy", "transactions", "users", "workers"}
+)
 """Run only if they are named."""
 
 
