@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 import faust
 from confluent_kafka import KafkaException
+from faust.tables.manager import TableManager
 from faust.types import TP
 from yarl import URL
 
@@ -20,7 +21,7 @@ from streams.engine.exits import FAILED, OVERDUE, REFUSED, UNREACHABLE, end_proc
 from streams.engine.garbage import collect_seldom
 from streams.engine.incidents import REBALANCE_BEGINS, REBALANCE_ENDS, WORKER_STARTS, WORKER_STOPS, report
 from streams.engine.offsets import Offsets
-from streams.engine.tables import BatchTable
+from streams.engine.tables import BatchTable, standby_left
 from streams.engine.transport import BatchTransport, Undecoded
 from streams.engine.watchdog import Watchdog
 
@@ -155,7 +156,8 @@ class BatchApp(faust.App):
     def on_rebalance_end(self) -> None:
         """Tells the watchdog what this worker has to read now."""
         super().on_rebalance_end()
-        self.watchdog.settled(self.consumer.assignment())
+        recovery = cast(TableManager, self.tables).recovery
+        self.watchdog.settled(self.consumer.assignment(), standby_left(recovery) if recovery.standby_tps else None)
         condition = self.watchdog.condition()
         report(
             REBALANCE_ENDS,

@@ -29,6 +29,7 @@ WORKER_STARTS: Final = Incident("worker-starts", logging.INFO)
 REBALANCE_BEGINS: Final = Incident("rebalance-begins", logging.INFO)
 REBALANCE_ENDS: Final = Incident("rebalance-ends", logging.INFO)
 RECOVERING: Final = Incident("recovering", logging.INFO)
+STANDBYS_READY: Final = Incident("standbys-ready", logging.INFO)
 WORKER_STOPS: Final = Incident("worker-stops", logging.INFO)
 WORKER_ENDS: Final = Incident(
     "worker-ends", logging.CRITICAL, "nothing unfinished was acknowledged: start it again once `why` is dealt with"
@@ -69,6 +70,7 @@ INCIDENTS: Final = (
     REBALANCE_BEGINS,
     RECOVERING,
     REBALANCE_ENDS,
+    STANDBYS_READY,
     WORKER_STOPS,
     WORKER_ENDS,
     DEAD_LETTERS,

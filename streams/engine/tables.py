@@ -10,6 +10,7 @@ import msgspec
 import rocksdict
 from faust.stores import rocksdb
 from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 from faust.types import TP
 from yarl import URL
 
@@ -24,6 +25,18 @@ from streams.engine.watchdog import Watchdog
 _read_header: Final = msgspec.msgpack.Decoder(RowHeader).decode
 
 Changed = Callable[[int], None]
+
+
+def standby_left(recovery: Recovery) -> int:
+    """Counts the offsets that this worker's standbys have to read until they are where their changelogs were.
+
+    That is where they ended when the last rebalance did; Faust's own count leaves out those that have read nothing.
+    """
+    left = 0
+    for tp in recovery.standby_tps:
+        reached = recovery.standby_offsets.get(tp)
+        left += max(recovery.standby_highwaters.get(tp, -1) - (-1 if reached is None else reached), 0)
+    return left
 
 
 class BatchStore(rocksdb.Store):
@@ -178,7 +191,7 @@ class BatchTable(faust.Table[bytes, bytes]):
     def _tell_recovered(self, partition: int, batch: Batch) -> None:
         recovery = cast(TableManager, self.app.tables).recovery
         if TP(self._changelog, partition) in recovery.standby_tps:
-            self.watchdog.followed(len(batch.records))
+            self.watchdog.followed(len(batch.records), standby_left(recovery))
             return
         left = sum(max(offsets, 0) for offsets in recovery.active_remaining().values())
         self.watchdog.recovered(len(batch.records), batch.end - batch.begin, left)

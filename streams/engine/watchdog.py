@@ -14,6 +14,7 @@ from faust.types import TP
 
 from streams.contract.settings import Kafka
 from streams.engine.exits import STALLED, end_process
+from streams.engine.incidents import STANDBYS_READY, report
 from streams.engine.offsets import Offsets
 from streams.engine.recovery import Recovery
 
@@ -36,6 +37,8 @@ class Condition(NamedTuple):
         recovery: The present one, or the last; ``None`` before the first.
         recovered_rows: Read from changelogs since the start, of partitions that it was to fold.
         standby_rows: Likewise of partitions that it is a standby of.
+        standby_left: Offsets that its standbys had still to read, see :func:`streams.engine.tables.standby_left`;
+            ``None`` where it is nobody's standby.
     """
 
     assigned: frozenset[Partition] | None
@@ -46,6 +49,7 @@ class Condition(NamedTuple):
     recovery: Recovery | None = None
     recovered_rows: int = 0
     standby_rows: int = 0
+    standby_left: int | None = None
 
 
 class Standstill:
@@ -118,6 +122,7 @@ class Watchdog:
         self._has_settled = False
         self._recovered_rows = 0
         self._standby_rows = 0
+        self._standby_left: int | None = None
         self._recovery: Recovery | None = None
         self._answered_s = monotonic()
         self._standstill = Standstill(patience_s, monotonic())
@@ -153,17 +158,31 @@ class Watchdog:
             self._recovery = self._recovery.applied(rows, offsets, left, now_s)
         self._standstill.recovered(now_s)
 
-    def followed(self, rows: int) -> None:
-        """Takes note that rows of another worker's partitions were applied, as its standby."""
+    def followed(self, rows: int, left: int) -> None:
+        """Takes note that rows were applied as another worker's standby, and what all standbys have left."""
         self._standby_rows += rows
+        if self._standby_left is not None:
+            self._stand_by(left)
 
-    def settled(self, assignment: set[TP]) -> None:
-        """Takes note that a rebalance ended and which partitions, of any topic, this worker has now."""
+    def _stand_by(self, left: int) -> None:
+        if self._standby_left != 0 and left == 0:
+            report(STANDBYS_READY, standby_rows=self._standby_rows)
+        self._standby_left = left
+
+    def settled(self, assignment: set[TP], standby_left: int | None = None) -> None:
+        """Takes note that a rebalance ended and which partitions, of any topic, this worker has now.
+
+        Args:
+            standby_left: See :class:`Condition`.
+        """
         self._assigned = frozenset((tp.topic, tp.partition) for tp in assignment if tp.topic in self._sources)
         self._standing_s = {}
         self._has_settled = True
         self._recovery = self._recovery and self._recovery.ended(monotonic())
         self._standstill.settled()
+        self._standby_left = None
+        if standby_left is not None:
+            self._stand_by(standby_left)
 
     def condition(self) -> Condition:
         """Tells how the worker is; other threads may ask."""
@@ -177,6 +196,7 @@ class Watchdog:
             self._recovery,
             self._recovered_rows,
             self._standby_rows,
+            self._standby_left,
         )
 
     def lag(self) -> dict[Partition, int]:

@@ -118,6 +118,10 @@ class WorkerCollector(Collector):
         yield GaugeMetricFamily("headrace_assigned_partitions", "Source partitions.", len(condition.assigned or ()))
         yield CounterMetricFamily("headrace_recovered_rows", "Rows read from changelogs.", condition.recovered_rows)
         yield CounterMetricFamily("headrace_standby_rows", "Rows read as a standby of others.", condition.standby_rows)
+        if condition.standby_left is not None:
+            yield GaugeMetricFamily(
+                "headrace_standby_left_offsets", "Until standbys are ready.", condition.standby_left
+            )
         if recovery := condition.recovery:
             yield GaugeMetricFamily("headrace_recovery_done_ratio", "Of the present or last one.", recovery.done)
             yield GaugeMetricFamily("headrace_recovery_rows_per_second", "Of the same.", recovery.rows_per_s)

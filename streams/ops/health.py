@@ -74,6 +74,7 @@ class Health:
             "lag": sum(condition.lag.values()),
             "rebalancing_s": None if condition.rebalancing_s is None else round(condition.rebalancing_s, 1),
             "recovery": condition.recovery and condition.recovery.facts(),
+            "standby_left": condition.standby_left,
             "broker_silent_s": round(condition.silent_s, 1),
         }
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streams.contract.settings import load_settings
 from streams.contract.topics import USERS_CHANGELOG
-from streams.engine.tables import BatchStore
+from streams.engine.tables import BatchStore, standby_left
 from streams.engine.transport import Batch
 from tests.engine import counting
 from tests.engine.counting import Count
@@ -82,6 +82,28 @@ def test_a_recovery_is_as_far_as_its_changelogs_are_and_what_a_standby_reads_is_
     assert condition.standby_rows - before.standby_rows == 1
     watchdog.settled(set())
     assert watchdog.condition().recovery.done == 1.0
+
+
+def test_a_standby_is_ready_when_it_has_read_what_there_was_even_where_that_is_nothing(
+    table: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    behind, empty = (TP(USERS_CHANGELOG, next(partitions_used)) for _ in range(2))
+    recovery, watchdog = table.app.tables.recovery, table.watchdog
+    recovery.standby_tps.clear()
+    recovery.standby_tps.update({behind, empty})
+    recovery.standby_highwaters.update({behind: 1, empty: -1})
+    recovery.standby_offsets.update({behind: -1, empty: None})
+    watchdog.settled(set(), standby_left(recovery))
+    for offset, left in ((0, 1), (1, 0), (2, 0)):
+        recovery.standby_offsets[behind] = offset
+        table.data.apply_changelog_batch([changelog_batch(behind.partition, [(b"c", 1, 0)], offset)], None, None)
+        assert watchdog.condition().standby_left == left
+    assert [message.split()[0] for message in caplog.messages] == ["standbys-ready"]
+    watchdog.settled(set(), 0)
+    assert len(caplog.messages) == 2
+    watchdog.settled(set())
+    assert watchdog.condition().standby_left is None
 
 
 def test_what_is_known_of_a_partition_in_memory_is_forgotten_when_its_rows_are_recovered(table: Any) -> None:

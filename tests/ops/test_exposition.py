@@ -30,7 +30,7 @@ def scraped() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     opened = SimpleNamespace(committed=msgspec.msgpack.encode(ROW))
     worker: Any = SimpleNamespace(partitions={2: opened}, engine=SimpleNamespace(progress=progress))
     place = ("clickstream", 2)
-    condition = Condition(frozenset({place}), None, {place: 21.0}, {place: 9}, 0.5, RECOVERY, 77, 5)
+    condition = Condition(frozenset({place}), None, {place: 21.0}, {place: 9}, 0.5, RECOVERY, 77, 5, 3)
     # One record of each bin: 1 of 400 is at most 0.5 ms late.
     latencies = {"clickstream": np.ones(len(LATENCY_EDGES_MS) - 1, np.int64)}
     collector = WorkerCollector(
@@ -61,6 +61,7 @@ def test_every_number_is_exposed_under_its_name_and_place() -> None:
     assert samples["headrace_step_seconds_total", (("step", "fold"), topic)] == 2.5
     assert (samples["headrace_healthy", ()], samples["headrace_ready", ()]) == (0, 0)
     assert (samples["headrace_recovered_rows_total", ()], samples["headrace_standby_rows_total", ()]) == (77, 5)
+    assert samples["headrace_standby_left_offsets", ()] == 3
     assert samples["headrace_recovery_done_ratio", ()] == 0.75
     assert samples["headrace_recovery_rows_per_second", ()] == 30
     assert samples["process_resident_memory_bytes", ()] > 0
