@@ -27,6 +27,7 @@ from benchmarks import (
     producers,
     table,
     transactions,
+    tuning,
     users,
     workers,
 )
@@ -49,12 +50,13 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "workers": workers.measure_workers,
     "latency": latency.measure_latency,
     "transactions": transactions.measure_transactions,
+    "tuning": tuning.measure_tuning,
     "delays": delays.measure_delays,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
 LONG: Final = frozenset(
-    {"delays", "growth", "items", "latency", "lift", "offpolicy", "transactions", "users", "workers"}
+    {"delays", "growth", "items", "latency", "lift", "offpolicy", "transactions", "tuning", "users", "workers"}
 )
 """Run only if they are named."""
 

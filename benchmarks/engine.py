@@ -10,10 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -142,8 +143,13 @@ def run_worker(
     command: Sequence[str] = COUNTING,
     sources: Sequence[str] = (CLICKSTREAM,),
     until: Callable[[EmbeddedBroker, "subprocess.Popen[bytes]"], None] | None = None,
+    engine: Mapping[str, int] = MappingProxyType({}),
 ) -> Usage:
-    """Runs a worker on an empty disk until it has committed everything of its sources, or ``until`` returns."""
+    """Runs a worker on an empty disk until it has committed everything of its sources, or ``until`` returns.
+
+    Args:
+        engine: Settings of that section, other than the defaults.
+    """
     with tempfile.TemporaryDirectory() as data_dir:
         environment = {
             **os.environ,
@@ -151,6 +157,7 @@ def run_worker(
             "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
             "HEADRACE_ENGINE__APP_ID": GROUP,
             "PYTHONPATH": str(ROOT),
+            **{f"HEADRACE_ENGINE__{key.upper()}": str(value) for key, value in engine.items()},
         }
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         try:

@@ -13,7 +13,7 @@ from tests.broker.fresh import make_topics_anew
 from tests.system.cluster import DEADLINE_S, Cluster, Worker
 from tests.system.test_replayed_file import check_rows, write_taobao
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 LINES: Final = 20_000
 KEPT_BY_THE_EMBEDDED_BROKER: Final = 5 * 2**20
@@ -57,7 +57,6 @@ def test_a_large_file_outlives_a_kill_and_comes_back_on_empty_disks(kafka: str, 
             assert rows
             assert it.inspect(view, "third") == rows
         decisions = it.records(DECISIONS)
-        assert len({record.key for record in decisions}) > 1
         assert (
             sum(len(record.value) for record in decisions) > KEPT_BY_THE_EMBEDDED_BROKER * it.settings.kafka.partitions
         )
