@@ -42,7 +42,7 @@ def test_stacked_models_are_those_of_the_core(discount: float, n_blocks: int) ->
         stacked.learn(vectors, arms, rewards, there)
         for world in np.flatnonzero(there).tolist():
             block = arms[world] if n_blocks > 1 else 0
-            single[world][block].learn_one(vectors[world], 0, float(rewards[world]), 1.0)
+            single[world][block].learn_many(vectors[[world]], np.zeros(1, np.int64), rewards[[world]], np.ones(1))
     features = random.normal(size=(n_worlds, 4, n_features))
     estimates = stacked.estimate(features, deviations=True)
     for world in range(n_worlds):

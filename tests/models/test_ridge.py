@@ -12,8 +12,7 @@ def learned() -> tuple[Ridge, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     X, y, w = random.normal(size=(300, 5)), random.normal(size=300), random.random(300) + 0.5
     slots = random.integers(0, 3, 300)
     ridge = Ridge(5, 3)
-    for vector, slot, response, weight in zip(X, slots.tolist(), y.tolist(), w.tolist(), strict=True):
-        ridge.learn_one(vector, slot, response, weight)
+    ridge.learn_many(X, slots, y, w)
     return ridge, X, y, w, slots
 
 
@@ -39,8 +38,7 @@ def test_a_discount_weighs_every_example_by_its_age_and_leaves_the_penalty() -> 
     random = np.random.default_rng(1)
     X, y = random.normal(size=(50, 4)), random.normal(size=50)
     ridge = Ridge(4, 1, discount=0.9)
-    for vector, response in zip(X, y.tolist(), strict=True):
-        ridge.learn_one(vector, 0, response, 1.0)
+    ridge.learn_many(X, np.zeros(50, np.int64), y, np.ones(50))
     age_weights = 0.9 ** np.arange(50)[::-1]
     precision = (X * age_weights[:, None]).T @ X + PENALTY * np.eye(4)
     assert ridge.precision(np.ones(1)) == pytest.approx(precision)
@@ -50,14 +48,35 @@ def test_a_discount_weighs_every_example_by_its_age_and_leaves_the_penalty() -> 
 
 def test_a_restored_ridge_goes_on_with_the_same_bits() -> None:
     X = np.random.default_rng(0).normal(size=(40, 4))
+    slots, responses, weights = np.arange(40) % 2, np.full(40, 0.3), np.full(40, 0.7)
     straight, stopped = Ridge(4, 2, 0.99), Ridge(4, 2, 0.99)
-    for number, vector in enumerate(X):
-        straight.learn_one(vector, number % 2, 0.3, 0.7)
+    straight.learn_many(X, slots, responses, weights)
+    for number in range(40):
+        one = slice(number, number + 1)
         resumed = Ridge(4, 2, 0.99)
         resumed.restore(unpack_arrays(pack_arrays(stopped.arrays())))
-        resumed.learn_one(vector, number % 2, 0.3, 0.7)
+        resumed.learn_many(X[one], slots[one], responses[one], weights[one])
         stopped = resumed
     assert pack_arrays(stopped.arrays()) == pack_arrays(straight.arrays())
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.98])
+def test_no_cut_into_batches_changes_a_bit(discount: float) -> None:
+    random = np.random.default_rng(2)
+    n = 1500
+    X, slots, y, w = random.normal(size=(n, 7)), random.integers(0, 3, n), random.random(n), random.random(n)
+    by_addition = Ridge(7, 3, discount)
+    for vector, slot, response, weight in zip(X, slots, y, w, strict=True):
+        by_addition._gram *= discount
+        by_addition._moment *= discount
+        by_addition.weight = by_addition.weight * discount + weight
+        by_addition._gram[slot] += np.multiply.outer(vector * weight, vector)
+        by_addition._moment[slot] += vector * weight * response
+    for cuts in ([], [1], [700, 701, 900], list(range(0, n, 3))):
+        ridge = Ridge(7, 3, discount)
+        for rows in np.split(np.arange(n), cuts):
+            ridge.learn_many(X[rows], slots[rows], y[rows], w[rows])
+        assert pack_arrays(ridge.arrays()) == pack_arrays(by_addition.arrays())
 
 
 def test_before_anything_was_learned_everything_is_worth_nothing() -> None:

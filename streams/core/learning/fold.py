@@ -13,7 +13,7 @@ from streams.contract.outputs import Output
 from streams.contract.records import JSON, MSGPACK, Parameters
 from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, LEARNERS_CHANGELOG, METRICS, MODELS
-from streams.core.learning.examples import Examples, read_examples
+from streams.core.learning.examples import Examples, joined, read_examples
 from streams.core.learning.learners import Learner, new_learner
 from streams.core.learning.row import LearnerRow, decode_learner_row
 from streams.core.learning.sizes import oversized, part_of, without
@@ -92,11 +92,14 @@ class LearningFold:
         row = rows.get(key) or LearnerRow(layout=self._untrained[state.learner].layout)
         guard, version = row.guard, row.version
         learner = self._restored(state.learner, row)
+        fresh: list[Examples] = []
         for offset, examples in events:
             _count(state.row, examples)
             if offset > row.guard:
                 row.guard = offset
-                _learn(row, learner, examples)
+                fresh += _fresh(row, examples)
+        for examples in joined(fresh):
+            _learn(row, learner, examples)
         if row.guard == guard:
             return Folded([], {})
         if row.version == version:
@@ -132,20 +135,24 @@ def _count(row: PartitionRow, examples: Examples) -> None:
     row.marks[examples.partition] = max(mark or examples.last, examples.last)
 
 
-def _learn(row: LearnerRow, learner: Learner, examples: Examples) -> None:
-    mark = row.marks.get(examples.partition)
-    fresh = examples.after(mark)
+def _fresh(row: LearnerRow, examples: Examples) -> list[Examples]:
+    """Advances the row's mark, and returns what of a record was above it, if anything was."""
+    fresh = examples.after(row.marks.get(examples.partition))
     row.duplicates += examples.size - fresh.size
     if not fresh.size:
-        return
+        return []
     row.marks[examples.partition] = fresh.last
-    learner.learn_many(fresh)
     row.version += 1
-    final = fresh.final
+    return [fresh]
+
+
+def _learn(row: LearnerRow, learner: Learner, examples: Examples) -> None:
+    learner.learn_many(examples)
+    final = examples.final
     row.examples += int(final.sum())
-    row.timestamp_ms = max(row.timestamp_ms, int(fresh.timestamps_ms.max()))
-    row.label_sum = float(np.cumsum([row.label_sum, *fresh.labels[final]])[-1])
-    for type_, values in zip(fresh.reward_types, fresh.rewards.T, strict=True):
+    row.timestamp_ms = max(row.timestamp_ms, int(examples.timestamps_ms.max()))
+    row.label_sum = float(np.cumsum([row.label_sum, *examples.labels[final]])[-1])
+    for type_, values in zip(examples.reward_types, examples.rewards.T, strict=True):
         row.reward_sums[type_] = float(np.cumsum([row.reward_sums.get(type_, 0.0), *values])[-1])
 
 

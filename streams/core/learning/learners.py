@@ -179,16 +179,12 @@ class BanditLearner:
         _refuse_other_than_whole(examples.vectors[:, -1], 0, 2, "is_control")
 
     def learn_many(self, examples: Examples) -> None:
-        for vector, reward, weight in zip(
-            examples.vectors.astype(np.float64), examples.labels.tolist(), examples.weights.tolist(), strict=True
-        ):
-            position = int(vector[-2])
-            if vector[-1]:
-                self._shown[position] += weight
-                self._clicked[position] += weight * reward
-                if self._from_own:
-                    continue
-            self._ridge.learn_one(vector[:-2], position, reward, weight)
+        vectors, rewards, weights = examples.vectors.astype(np.float64), examples.labels, examples.weights
+        positions, is_control = vectors[:, -2].astype(np.int64), vectors[:, -1] > 0.0
+        np.add.at(self._shown, positions[is_control], weights[is_control])
+        np.add.at(self._clicked, positions[is_control], weights[is_control] * rewards[is_control])
+        learned = ~is_control if self._from_own else slice(None)
+        self._ridge.learn_many(vectors[learned, :-2], positions[learned], rewards[learned], weights[learned])
 
     def demote(self, gone: Collection[str]) -> None:
         pass

@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 from streams.contract.arrays import Arrays
 
 Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
 
 PENALTY: Final = 1.0
+
+_AT_ONCE: Final = 256
+"""Outer products that are held at once."""
 
 
 class Ridge:
@@ -38,20 +42,46 @@ class Ridge:
         self._gram = np.zeros((n_slots, n_features, n_features))
         self._moment = np.zeros((n_slots, n_features))
 
-    def learn_one(self, vector: Float64Array, slot: int, response: float, weight: float) -> None:
-        """Adds one example, in order: sums of whole batches would depend on how the batches were cut.
+    def learn_many(
+        self, vectors: Float64Array, slots: Int64Array, responses: Float64Array, weights: Float64Array
+    ) -> None:
+        """Adds examples in their order, so that no cut of them into batches changes a bit.
 
         Args:
-            vector: ``(n_features,)``.
+            vectors: ``(n, n_features)``.
+            slots: ``(n,)``.
+            responses: ``(n,)``.
+            weights: ``(n,)``.
         """
+        weighted = vectors * weights[:, None]
+        moments = weighted * responses[:, None]
         if self._discount < 1.0:
+            self._learn_fading(vectors, weighted, moments, slots, weights)
+            return
+        self.weight = float(np.cumsum([self.weight, *weights])[-1])
+        for slot in np.unique(slots).tolist():
+            (rows,) = np.nonzero(slots == slot)
+            for start in range(0, len(rows), _AT_ONCE):
+                some = rows[start : start + _AT_ONCE]
+                grams = weighted[some, :, None] * vectors[some, None, :]
+                self._gram[slot] = _added(self._gram[slot], grams)
+            self._moment[slot] = _added(self._moment[slot], moments[rows])
+
+    def _learn_fading(
+        self,
+        vectors: Float64Array,
+        weighted: Float64Array,
+        moments: Float64Array,
+        slots: Int64Array,
+        weights: Float64Array,
+    ) -> None:
+        """Lets everything fade before each example is added."""
+        for row, (slot, weight) in enumerate(zip(slots.tolist(), weights.tolist(), strict=True)):
             self._gram *= self._discount
             self._moment *= self._discount
-            self.weight *= self._discount
-        self.weight += weight
-        weighted = vector * weight
-        self._gram[slot] += np.multiply.outer(weighted, vector)
-        self._moment[slot] += weighted * response
+            self.weight = self.weight * self._discount + weight
+            self._gram[slot] += np.multiply.outer(weighted[row], vectors[row])
+            self._moment[slot] += moments[row]
 
     def precision(self, examination: Float64Array) -> Float64Array:
         """Returns the penalised sum of outer products, ``(n_features, n_features)``: its inverse covariance.
@@ -87,3 +117,8 @@ class Ridge:
         self._gram = arrays["gram"]
         self._moment = arrays["moment"]
         self.weight = float(arrays["weight"][0])
+
+
+def _added(total: Float64Array, terms: Float64Array) -> Float64Array:
+    """Adds ``(n, ...)`` to ``(...)`` one after the other: along the first axis numpy sums in order, not by pairs."""
+    return np.asarray(np.add.reduce(np.concatenate([total[None], terms])), np.float64)
