@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import faust
 from confluent_kafka import KafkaException
@@ -24,6 +24,8 @@ from streams.engine.offsets import Offsets
 from streams.engine.tables import BatchTable, standby_left
 from streams.engine.transport import BatchTransport, Undecoded
 from streams.engine.watchdog import Watchdog
+
+_REQUEST_S: Final = 90.0
 
 
 class Background(Protocol):
@@ -64,6 +66,8 @@ class BatchApp(faust.App):
             web_enabled=False,
             web_bind="127.0.0.1",
             broker_session_timeout=engine.session_timeout_s,
+            # A join is answered when every member has joined or lost its session; Faust refuses less.
+            broker_request_timeout=max(_REQUEST_S, engine.session_timeout_s + _REQUEST_S / 2),
             broker_heartbeat_interval=engine.heartbeat_interval_s,
             broker_commit_interval=engine.commit_interval_s,
             broker_max_poll_records=engine.batch_records,

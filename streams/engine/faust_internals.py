@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import aiokafka
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.stores import rocksdb
 from faust.tables.base import Collection
 from faust.transport.consumer import Consumer
@@ -33,6 +34,11 @@ INTERNALS: Final = (
     Internal(Fetcher, "_create_fetch_waiter", "to wait without taking"),
     Internal(PartitionRecords, "_consumer_record", "copies each record into eleven fields, of which four are read"),
     Internal(aiokafka.AIOKafkaConsumer, "_subscription", "the positions"),
+    Internal(driver.AIOKafkaConsumerThread, "_consumer", "to give up a join when the worker ends"),
+    Internal(aiokafka.AIOKafkaConsumer, "_coordinator", "whether it waits for its group"),
+    Internal(GroupCoordinator, "_coordination_task", "to end that waiting"),
+    Internal(GroupCoordinator, "_group_instance_id", "a static member does not leave"),
+    Internal(aiokafka.AIOKafkaConsumer, "_client", "to leave on a connection that is not the waiting one's"),
     Internal(driver.Consumer, "_new_consumer_thread", "to put in a thread that sets the fetch wait"),
     Internal(driver.Consumer, "_getmany", "where fetched runs become batches"),
     Internal(driver.Consumer, "_to_message", "makes one message of a batch"),

@@ -18,6 +18,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from yarl import URL
 
+from streams.engine.leaving import leave_rebalance
+
 _IDLE_S: Final = 0.05
 
 
@@ -109,6 +111,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         the thread would wait for a minute.
         """
         with suppress(asyncio.CancelledError):
+            if self._consumer is not None:
+                await leave_rebalance(self._consumer)
             await super().on_thread_stop()
 
     async def _fetch_records(

@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from streams.core.relations import RelationsFold
 from streams.engine import protocol, transport, worker
 from streams.engine.crash import crash_point
 from streams.engine.outputs import ProducerOutputs
+from streams.engine.tables import BatchStore
 from streams.engine.transactions import TransactionalOutputs
 from tests.engine.counting import CountingFold, State
 
@@ -152,6 +154,18 @@ def in_second_commit(number: int) -> Replacements:
     return [(TransactionalOutputs, "log", interrupted)]
 
 
+def slow_recovery() -> Replacements:
+    """A fifth of a second for each batch of a changelog, so that something can happen meanwhile."""
+    recover = BatchStore._recover
+
+    def slowly(self: BatchStore, *arguments: Any) -> None:
+        sys.stderr.write("a batch of a changelog\n")
+        time.sleep(0.2)
+        recover(self, *arguments)
+
+    return [(BatchStore, "_recover", slowly)]
+
+
 def jumping_clock() -> Replacements:
     """The wall clock jumps by a day, forth and back, at every look."""
     jumps = itertools.cycle((86_400.0, -86_400.0, 0.0))
@@ -179,5 +193,6 @@ MISHAPS: Final[dict[str, Callable[[], Replacements]]] = {
     "paused-in-commit": lambda: in_second_commit(signal.SIGSTOP),
     "killed-among-rows": killed_among_rows,
     "clock": jumping_clock,
+    "slow-recovery": slow_recovery,
 }
 """Nothing wrong with the worker; something happens to it."""

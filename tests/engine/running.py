@@ -27,7 +27,7 @@ from tests.engine.counting import Count, CountingFold
 
 ROOT: Final = Path(__file__).parents[2]
 PARTITIONS: Final = Settings().kafka.partitions
-DEADLINE_S: Final = 60.0
+DEADLINE_S: Final = 150.0
 # Short, so that the group soon notices a kill; the embedded broker takes any.
 QUICK: Final = {
     "ENGINE__SESSION_TIMEOUT_S": "2.0",
@@ -167,6 +167,19 @@ class Process:
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def told(self, words: str) -> int:
+        """Counts the lines of its log with these words; it tells of incidents if LOGLEVEL is ``info``."""
+        return sum(words in line for line in self.log.read_text().splitlines())
+
+    def until_told(self, words: str, before: int = 0) -> str:
+        """Waits until there is one more such line than ``before``, and returns the last."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.told(words) <= before:
+            assert time.monotonic() < deadline_s, self.log.read_text()[-3000:]
+            assert self.code is None, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+        return [line for line in self.log.read_text().splitlines() if words in line][-1]
 
     def kill(self) -> None:
         self._process.kill()
