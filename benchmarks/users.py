@@ -114,7 +114,7 @@ def measure_users(quick: bool) -> dict[str, Any]:
         begun_ns = time.process_time_ns()
         opened = _open(_fold_of(settings), table)
         reopened_ns = time.process_time_ns() - begun_ns
-        scheduled = len(opened.state.scheduled)
+        scheduled = len(opened.state.deadlines)
         table.close()
     return {
         "users": users,

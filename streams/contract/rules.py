@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol
 
-from streams.contract.events import Event
+from streams.contract.events import Event, Kind
 
 RuleName = Literal["event", "churn", "next_category", "rating", "spend"]
 Moments = Literal["event", "view", "session_end"]
@@ -31,7 +31,8 @@ class Rule(NamedTuple):
             item with a category, or the ends of sessions.
         unanswered: The label where nothing answered; ``None`` where there is none, and no example either.
         answer: ``(target, label so far, subject, event)`` to the label: called for each later event of the shopper
-            within the horizon, in the order of their arrival.
+            within the horizon, in the order of their arrival; one of a kind that it does not heed may be left out.
+        heeds: ``(target, kind)`` to whether an event of that kind can change a label.
         reads: Keys of a target, beside those that all have, that this rule needs or takes.
         corrects: Whether a target may learn a negative at once and correct it, as ``labels = "correct"`` says.
         is_amount: Whether a label is an amount, 0 or more, whose expectation is predicted; of the others it is 0 or 1,
@@ -41,6 +42,7 @@ class Rule(NamedTuple):
     opens_at: Moments
     unanswered: float | None
     answer: Callable[[Declared, float | None, str, Event], float | None]
+    heeds: Callable[[Declared, Kind], bool]
     reads: frozenset[str] = frozenset()
     corrects: bool = False
     is_amount: bool = False
@@ -48,6 +50,10 @@ class Rule(NamedTuple):
 
 def _happened(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
     return 1.0 if event.kind == target.label else label
+
+
+def _is_its_label(target: Declared, kind: Kind) -> bool:
+    return kind == target.label
 
 
 def _came_back(target: Declared, label: float | None, subject: str, event: Event) -> float | None:
@@ -77,10 +83,10 @@ def _spent(target: Declared, label: float | None, subject: str, event: Event) ->
 
 RULES: Final[Mapping[RuleName, Rule]] = MappingProxyType(
     {
-        "event": Rule("event", 0.0, _happened, frozenset({"label"}), corrects=True),
-        "churn": Rule("session_end", 1.0, _came_back),
-        "next_category": Rule("view", None, _stayed),
-        "rating": Rule("event", None, _rated, frozenset({"at_least"})),
-        "spend": Rule("event", 0.0, _spent, is_amount=True),
+        "event": Rule("event", 0.0, _happened, _is_its_label, frozenset({"label"}), corrects=True),
+        "churn": Rule("session_end", 1.0, _came_back, lambda target, kind: True),
+        "next_category": Rule("view", None, _stayed, lambda target, kind: kind == "view"),
+        "rating": Rule("event", None, _rated, lambda target, kind: kind == "rating", frozenset({"at_least"})),
+        "spend": Rule("event", 0.0, _spent, lambda target, kind: kind == "purchase", is_amount=True),
     }
 )

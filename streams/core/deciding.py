@@ -25,7 +25,7 @@ from streams.core.policies.models import PolicyModels
 from streams.core.policies.q_agent import action_masks
 from streams.core.policies.uniforms import draw
 from streams.core.retrieval.catalogue import Catalogue
-from streams.core.retrieval.context import Context, known
+from streams.core.retrieval.context import Known
 from streams.core.retrieval.popular_only import popular_shortlist
 from streams.core.retrieval.shortlist import KINDS, shortlists
 from streams.core.row import OpenDecision, Transition
@@ -41,6 +41,7 @@ class PendingDecision(msgspec.Struct, gc=False):
 
     Attributes:
         event_ref: Of the event that asks for it, at this offset.
+        key: The user's.
         decision: In the shopper's row; to be given its slate.
         state: The session's, to the Q agent.
         transition: The Q agent's that may begin with this decision.
@@ -48,9 +49,9 @@ class PendingDecision(msgspec.Struct, gc=False):
 
     event_ref: str
     offset: int
-    user_id: str
+    key: bytes
     policy: str
-    context: Context
+    asked: Known
     decision: OpenDecision
     state: int
     transition: Transition | None = None
@@ -114,7 +115,7 @@ class Decider:
 
     def _make(self, pending: Sequence[PendingDecision], policies: Sequence[str]) -> list[_Made]:
         refs = [each.event_ref for each in pending]
-        asked = [known(self._catalogue, each.context) for each in pending]
+        asked = [each.asked for each in pending]
         size = self._settings.decisions.shortlist
         found = shortlists(self._catalogue, asked, size)
         for place, policy in enumerate(policies):
@@ -168,8 +169,8 @@ class Decider:
         recommendation = Recommendation(
             decision.decision_id,
             each.event_ref,
-            each.user_id,
-            each.context.timestamp_ms,
+            each.key.decode(),
+            each.asked.timestamp_ms,
             each.policy,
             [
                 RecommendedItem(item, None if isnan(score) else score, propensity, KINDS[made.kinds[slot]])
@@ -178,7 +179,7 @@ class Decider:
             versions,
         )
         return [
-            Output(RECOMMENDATIONS, each.user_id.encode(), JSON.encode(recommendation)),
+            Output(RECOMMENDATIONS, each.key, JSON.encode(recommendation)),
             *self._log(each, made, each.policy),
         ]
 
@@ -191,8 +192,8 @@ class Decider:
         logged = LoggedDecision(
             decision_id=f"{each.decision.decision_id}/{policy}" if is_shadow else each.decision.decision_id,
             event_ref=each.event_ref,
-            user_id=each.user_id,
-            timestamp_ms=each.context.timestamp_ms,
+            user_id=each.key.decode(),
+            timestamp_ms=each.asked.timestamp_ms,
             policy=policy,
             shortlist=made.shortlist,
             kinds=made.kinds,
@@ -208,7 +209,7 @@ class Decider:
             sampling_rate=rate,
             shadow=is_shadow,
         )
-        return [Output(DECISIONS, each.user_id.encode(), MSGPACK.encode(logged))]
+        return [Output(DECISIONS, each.key, MSGPACK.encode(logged))]
 
 
 def _of_slots(features: Float64Array, slates: NDArray[np.int64], is_control: NDArray[np.bool_]) -> NDArray[np.float32]:

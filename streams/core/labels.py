@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from streams.contract.events import Event
+from streams.contract.events import KINDS, Event
 from streams.contract.rules import RULES
 from streams.contract.settings import Target
 from streams.core.row import MAX_MOMENTS, Moment, OpenPrediction, UserRow
@@ -35,6 +35,9 @@ class Labels:
         self._salts = {target.name: salt for salt, target in enumerate(targets)}
         self._shown = frozenset(target.name for target in targets if target.label == _SHOWN)
         self.corrected = frozenset(target.name for target in targets if target.labels == "correct")
+        self._answering = frozenset(
+            kind for target in targets for kind in KINDS if self._rules[target.name].heeds(target, kind)
+        )
         self._at_events = self._opened_at("event")
         self._at_views = self._opened_at("event", "view")
         self.at_session_ends = self._opened_at("session_end")
@@ -71,8 +74,10 @@ class Labels:
 
     def observe(self, row: UserRow, event: Event) -> Waiting:
         """Lets ``event`` answer what waits for it; returns what was learned as a negative and is to be corrected."""
-        at_ms = event.timestamp_ms
         corrected: Waiting = []
+        if event.kind not in self._answering:
+            return corrected
+        at_ms = event.timestamp_ms
         for moment in row.moments:
             for prediction in moment.predictions:
                 target = self._by_name.get(prediction.target)

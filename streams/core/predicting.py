@@ -17,6 +17,7 @@ class PendingPrediction(msgspec.Struct, gc=False):
 
     Attributes:
         event_ref: What is published names it; of a session's end, that of its last event and ``end``.
+        key: The user's.
         targets: What is predicted at it.
         vector: ``(n_features,)``.
         moment: In the shopper's row, to be given the vector; ``None`` where no prediction was opened.
@@ -24,7 +25,7 @@ class PendingPrediction(msgspec.Struct, gc=False):
     """
 
     event_ref: str
-    user_id: str
+    key: bytes
     timestamp_ms: int
     targets: tuple[str, ...]
     vector: list[float]
@@ -67,11 +68,11 @@ class Predictor:
                 prediction.members = members[prediction.target]
             value = Prediction(
                 each.event_ref,
-                each.user_id,
+                each.key.decode(),
                 each.timestamp_ms,
                 {target: scores[target][place][0] for target in targets if target not in amounts},
                 {target: reasons[target][place] for target in targets},
                 versions,
                 {target: scores[target][place][0] for target in amounts},
             )
-            yield Output(PREDICTIONS, each.user_id.encode(), JSON.encode(value))
+            yield Output(PREDICTIONS, each.key, JSON.encode(value))

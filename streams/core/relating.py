@@ -34,10 +34,14 @@ class Relating:
         Args:
             related: Items of the session before it, looked at or bought as it was, nearest first.
         """
-        self._append(offset, event, item_id, kind, related, event.category, event.price)
+        at_ms = event.timestamp_ms
+        index = self._index + 1 if offset == self._offset else 0
+        self._tell(Relation(offset, index, at_ms, item_id, kind, event.category, event.price, related))
         for distance, other in enumerate(related):
+            index += 1
             between = distance if kind == "view" else 0
-            self._append(offset, event, other, _MIRRORED[kind], [item_id], None, None, between)
+            self._tell(Relation(offset, index, at_ms, other, _MIRRORED[kind], None, None, [item_id], between))
+        self._offset, self._index = offset, index
 
     def outputs(self) -> list[Output]:
         """Encodes what each partition is told, at most :data:`MAX_RELATIONS` a record."""
@@ -48,18 +52,6 @@ class Relating:
             for part in (relations[begin : begin + MAX_RELATIONS],)
         ]
 
-    def _append(
-        self,
-        offset: int,
-        event: Event,
-        item_id: str,
-        kind: str,
-        related: list[str],
-        category: str | None,
-        price: float | None,
-        distance: int = 0,
-    ) -> None:
-        self._index = self._index + 1 if offset == self._offset else 0
-        self._offset = offset
-        relation = Relation(offset, self._index, event.timestamp_ms, item_id, kind, category, price, related, distance)
-        self._relations.setdefault(partition_of(item_id.encode(), self._partitions), []).append(relation)
+    def _tell(self, relation: Relation) -> None:
+        partition = partition_of(relation.item_id.encode(), self._partitions)
+        self._relations.setdefault(partition, []).append(relation)

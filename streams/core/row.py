@@ -4,11 +4,12 @@ from typing import Final
 
 import msgspec
 
-from streams.contract.events import Kind
+from streams.contract.events import Event, Kind
 from streams.core.features.affinities import Affinities
 from streams.core.features.session import Session
 from streams.core.features.vector import feature_vector
 from streams.core.features.windows import Ring
+from streams.core.retrieval.context import Context
 
 ROW_SCHEMA: Final = 2
 MAX_EVENT_IDS: Final = 8
@@ -177,4 +178,19 @@ def shopper_vector(row: UserRow, seen: Seen) -> list[float]:
         cart_ms=row.cart_ms,
         purchase_ms=row.purchase_ms,
         item_views_before=seen.item_views_before,
+    )
+
+
+def shopper_context(row: UserRow, view: Event, now_ms: int) -> Context:
+    """Describes the shopper at a view that has been applied; what it shares with the row changes with it."""
+    affinities = row.affinities
+    return Context(
+        item_id=view.item_id,
+        category=view.category,
+        views=affinities.items,
+        cart_items=affinities.cart,
+        session_items=row.session.items[::-1],
+        category_shares=affinities.shares(),
+        usual_log_price=affinities.log_price,
+        timestamp_ms=now_ms,
     )

@@ -35,7 +35,9 @@ def count_funnel(tallies: Tallies, kind: str, category: str | None) -> None:
     step = _FUNNEL.get(kind)
     if step is None or category is None:
         return
-    name = f"funnel.{category}"
-    if name not in tallies and sum(key.startswith("funnel.") for key in tallies) >= MAX_CATEGORIES:
-        name = f"funnel.{OTHER}"
-    tallies.setdefault(name, [0, 0, 0])[step] += 1
+    sums = tallies.get(name := f"funnel.{category}")
+    if sums is None:
+        if sum(key.startswith("funnel.") for key in tallies) >= MAX_CATEGORIES:
+            name = f"funnel.{OTHER}"
+        sums = tallies.setdefault(name, [0, 0, 0])
+    sums[step] += 1

@@ -25,7 +25,7 @@ class View(NamedTuple):
 
 
 VIEWS: Final = {
-    "users": View("users", "streams.core.behaviour:render_user"),
+    "users": View("users", "streams.core.rendering:render_user"),
     "items": View("items", "streams.core.relations:render_item"),
     "models": View("learners", "streams.core.learning:render_learner"),
 }

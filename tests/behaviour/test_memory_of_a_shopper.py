@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.behaviour import render_user
 from streams.core.features.affinities import HALF_LIFE_MS
 from streams.core.features.schema import WINDOWED, feature_schema
+from streams.core.rendering import render_user
 from tests.behaviour.shop import SETTINGS, Shop
 from tests.pipeline.running import START_MS
 

@@ -26,9 +26,9 @@ from streams.contract.records import (
 )
 from streams.contract.settings import load_settings
 from streams.contract.topics import CLICKSTREAM, MODELS, PREDICTIONS, RECOMMENDATIONS
-from streams.core.behaviour import render_user
 from streams.core.learning import LearningFold
 from streams.core.relations import RelationsFold
+from streams.core.rendering import render_user
 from streams.core.row import MAX_EVENT_IDS, UserRow
 from streams.engine.memory import MemoryRecord, MemoryTopics, MemoryWorker
 from tests.broker.fresh import make_topics_anew

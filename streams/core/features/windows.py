@@ -41,14 +41,21 @@ class Ring(msgspec.Struct, array_like=True):
     def add(self, number: int, column: int, amount: float) -> None:
         """Adds ``amount`` to a sum of the pane of that number."""
         panes = self.panes
+        pane = panes[-1] if panes and panes[-1][0] == number else self._pane(number)
+        pane[1 + column] += amount
+        self.totals[column] += amount
+
+    def _pane(self, number: int) -> list[int | float]:
+        """Finds a pane or inserts it, in time order."""
+        panes = self.panes
         place = len(panes)
         while place and panes[place - 1][0] > number:
             place -= 1
-        if not place or panes[place - 1][0] != number:
-            panes.insert(place, [number, *[0] * N_SUMS])
-            place += 1
-        panes[place - 1][1 + column] += amount
-        self.totals[column] += amount
+        if place and panes[place - 1][0] == number:
+            return panes[place - 1]
+        pane: list[int | float] = [number, *[0] * N_SUMS]
+        panes.insert(place, pane)
+        return pane
 
 
 class Windows:
@@ -72,8 +79,10 @@ class Windows:
     def add(self, rings: list[Ring], at_ms: int, now_ms: int, column: int, amount: float) -> None:
         """Moves all windows to ``now_ms`` and adds ``amount`` at ``at_ms`` to those that still hold that instant."""
         for ring, (pane_ms, n_panes) in zip(rings, self._layout, strict=True):
-            first, number, panes = now_ms // pane_ms - n_panes + 1, at_ms // pane_ms, ring.panes
+            newest, panes = now_ms // pane_ms, ring.panes
+            first = newest - n_panes + 1
             if panes and panes[0][0] < first:
                 ring.slide(first)
+            number = newest if at_ms == now_ms else at_ms // pane_ms
             if number >= first:
                 ring.add(number, column, amount)

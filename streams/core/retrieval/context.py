@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.catalogue import NOBODY, Catalogue
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):
@@ -60,12 +60,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 def known(catalogue: Catalogue, context: Context) -> Known:
     """Looks a context up, once for retrieval and ranking."""
     views, shares = context.views, context.category_shares
-    has_repeated = max(views.values(), default=0) > 1
+    recent, times = catalogue.number(reversed(views)), [*reversed(views.values())]
+    has_repeated = max(times, default=0) > 1
     return Known(
         catalogue.find(context.item_id),
         catalogue.find_category(context.category),
-        catalogue.number(reversed(views)),
-        catalogue.find_all(item for item in reversed(views) if views[item] > 1) if has_repeated else [],
+        recent,
+        [item for item, n in zip(recent, times, strict=True) if n > 1 and item != NOBODY] if has_repeated else [],
         catalogue.find_all(reversed(context.cart_items)) if context.cart_items else [],
         catalogue.number(context.session_items),
         # The greater name of equal shares, whatever order they are kept in.
