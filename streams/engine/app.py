@@ -81,7 +81,7 @@ class BatchApp(faust.App):
         self.settings = settings
         self.background: list[Background] = []
         self.offsets = Offsets(kafka)
-        self.outputs = Delivery(kafka, engine)
+        self.outputs = Delivery(settings)
         self.watchdog = Watchdog(kafka, group, engine.watchdog_s)
         self.is_started = False
         self._is_ending = False

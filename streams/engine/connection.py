@@ -1,8 +1,11 @@
-"""How to reach the broker, in the words of Faust."""
+"""How to reach the broker, in the words of Faust and of aiokafka."""
 
 import ssl
+from collections.abc import Mapping
+from typing import Any
 
 from faust.auth import Credentials, SASLCredentials, SSLCredentials
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from streams.contract.settings import Kafka
 
@@ -20,3 +23,8 @@ def faust_credentials(kafka: Kafka) -> Credentials | None:
         mechanism=kafka.sasl_mechanism,
         ssl_context=context,
     )
+
+
+def aiokafka_credentials(kafka: Kafka) -> Mapping[str, Any]:
+    """Says how to connect, as aiokafka's arguments, the same that Faust gives it."""
+    return dict(credentials_to_aiokafka_auth(faust_credentials(kafka)))

@@ -8,7 +8,7 @@ from faust.types import TP
 
 from streams.contract.connection import client_configuration
 from streams.contract.outputs import Output
-from streams.contract.settings import Engine, Kafka
+from streams.contract.settings import Settings
 from streams.engine.outputs import Outputs, Partition, ProducerOutputs
 from streams.engine.transactions import TransactionalOutputs
 
@@ -21,9 +21,10 @@ _ANSWER_TIMEOUT_S: Final = 10.0
 class Delivery:
     """The outputs of a worker: transactions, or a plain producer, as ``engine.delivery`` and the broker have it."""
 
-    def __init__(self, kafka: Kafka, engine: Engine) -> None:
-        self._kafka = kafka
-        self._engine = engine
+    def __init__(self, settings: Settings) -> None:
+        self._kafka = settings.kafka
+        self._engine = settings.engine
+        self._topics = [topic.name for topic in settings.topics]
         self._transactions: TransactionalOutputs | None = None
         self._outputs: Outputs
 
@@ -40,7 +41,7 @@ class Delivery:
         """
         wanted = self._engine.delivery
         if wanted == "transactions" or (wanted == "auto" and not self._is_embedded()):
-            self._outputs = self._transactions = TransactionalOutputs(self._kafka, self._engine)
+            self._outputs = self._transactions = TransactionalOutputs(self._kafka, self._engine, self._topics)
         else:
             self._outputs = ProducerOutputs(self._kafka, self._engine)
 

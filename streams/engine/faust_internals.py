@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import aiokafka
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.producer.producer import AIOKafkaProducer
 from faust.stores import rocksdb
 from faust.tables.base import Collection
 from faust.transport.consumer import Consumer
@@ -39,6 +40,7 @@ INTERNALS: Final = (
     Internal(GroupCoordinator, "_coordination_task", "to end that waiting"),
     Internal(GroupCoordinator, "_group_instance_id", "a static member does not leave"),
     Internal(aiokafka.AIOKafkaConsumer, "_client", "to leave on a connection that is not the waiting one's"),
+    Internal(AIOKafkaProducer, "_txn_manager", "to have a partition in a transaction without writing to it"),
     Internal(driver.Consumer, "_new_consumer_thread", "to put in a thread that sets the fetch wait"),
     Internal(driver.Consumer, "_getmany", "where fetched runs become batches"),
     Internal(driver.Consumer, "_to_message", "makes one message of a batch"),

@@ -34,6 +34,7 @@ WORKER_STOPS: Final = Incident("worker-stops", logging.INFO)
 WORKER_ENDS: Final = Incident(
     "worker-ends", logging.CRITICAL, "nothing unfinished was acknowledged: start it again once `why` is dealt with"
 )
+TRANSACTION_HUNG: Final = Incident("transaction-hung", logging.WARNING)
 DEAD_LETTERS: Final = Incident(
     "dead-letters",
     logging.WARNING,
@@ -73,6 +74,7 @@ INCIDENTS: Final = (
     STANDBYS_READY,
     WORKER_STOPS,
     WORKER_ENDS,
+    TRANSACTION_HUNG,
     DEAD_LETTERS,
     SKIPPED_OFFSETS,
     BROKER_SILENT,

@@ -3,6 +3,7 @@
 *emit* opens it, *log* commits it. A source partition has a producer of its own with a transactional id that its owners
 share, so the broker knows the last one: whoever opens it anew fences the one before, whose transaction is aborted if it
 was open, and who can commit nothing more, even if it was only paused and believes that it still owns the partition.
+Whoever opens it sees to it, too, that the transaction before has ended in all its partitions: see ``hanging.py``.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from streams.contract.errors import BrokenInvariant, FencedWorker, UndeliveredOutput
 from streams.contract.outputs import Output
 from streams.contract.settings import Engine, Kafka
+from streams.engine.hanging import Endings
 from streams.engine.outputs import Partition, produce, producer_configuration
 
 _FENCED: Final = frozenset(
@@ -29,9 +31,13 @@ _FENCED: Final = frozenset(
 
 
 class TransactionalOutputs:
-    """A transactional producer for each source partition that this worker owns."""
+    """A transactional producer for each source partition that this worker owns.
 
-    def __init__(self, kafka: Kafka, engine: Engine) -> None:
+    Args:
+        topics: Where batches may write to.
+    """
+
+    def __init__(self, kafka: Kafka, engine: Engine, topics: Iterable[str]) -> None:
         timeout_ms = int(engine.transaction_timeout_s * 1000)
         configuration = producer_configuration(kafka, engine)
         self._configuration = {
@@ -39,7 +45,10 @@ class TransactionalOutputs:
             "transaction.timeout.ms": timeout_ms,
             "delivery.timeout.ms": min(timeout_ms, configuration["delivery.timeout.ms"]),
         }
+        self._kafka = kafka
+        self._topics = list(topics)
         self._app_id = engine.app_id
+        self._transaction_timeout_s = engine.transaction_timeout_s
         self._timeout_s = engine.delivery_timeout_s
         self._producers: dict[Partition, Producer] = {}
         self._open: set[Partition] = set()
@@ -53,11 +62,23 @@ class TransactionalOutputs:
         """
         if self._open:
             raise BrokenInvariant(f"partitions were assigned anew in the middle of a batch of {sorted(self._open)}")
-        self._producers = {source: self._producer(source) for source in sources}
+        ids = {self._id(source): source for source in sources}
+        self._producers = {}
+        async with Endings(self._kafka, self._topics, self._timeout_s) as endings:
+            ended = await endings.of(list(ids))
+            await self._open_producers(ids.values())
+            while hanging := await endings.hanging(ended):
+                for each in hanging:
+                    await endings.end(each, self._transaction_timeout_s)
+                await self._open_producers(ids[each.transactional_id] for each in hanging)
+
+    async def _open_producers(self, sources: Iterable[Partition]) -> None:
+        opened = {source: self._producer(source) for source in sources}
+        self._producers |= opened
         await asyncio.gather(
             *(
                 _in_thread(partial(_retried, partial(producer.init_transactions, self._timeout_s), self._timeout_s))
-                for producer in self._producers.values()
+                for producer in opened.values()
             )
         )
 
@@ -83,8 +104,11 @@ class TransactionalOutputs:
             raise _explained(error) from error
 
     def _producer(self, source: Partition) -> Producer:
+        return Producer({**self._configuration, "transactional.id": self._id(source)})
+
+    def _id(self, source: Partition) -> str:
         topic, number = source
-        return Producer({**self._configuration, "transactional.id": f"{self._app_id}-{topic}-{number}"})
+        return f"{self._app_id}-{topic}-{number}"
 
 
 def _retried(step: partial[None], timeout_s: float) -> None:

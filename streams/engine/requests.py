@@ -1,0 +1,121 @@
+"""Two requests of Kafka's protocol that its Python clients do not have: what is known of transactions (KIP-664).
+
+Coordinators know how the last transaction of an id ended; leaders know the producers that have one open in a partition.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+
+_text = CompactString("utf-8")
+
+
+class _DescribedTransactions(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 65
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "transactions",
+            CompactArray(
+                ("error_code", Int16),
+                ("transactional_id", _text),
+                ("state", _text),
+                ("timeout_ms", Int32),
+                ("start_time_ms", Int64),
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                ("topics", CompactArray(("name", _text), ("partitions", CompactArray(Int32)), ("tags", TaggedFields))),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _DescribeTransactions(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 65
+    API_VERSION = 0
+    RESPONSE_TYPE = _DescribedTransactions
+    SCHEMA = Schema(("transactional_ids", CompactArray(_text)), ("tags", TaggedFields))
+
+
+class DescribeTransactions(Request[_DescribeTransactions]):  # type: ignore[misc]
+    """Asks the coordinator of these ids for their last transactions."""
+
+    API_KEY = 65
+
+    def __init__(self, transactional_ids: Sequence[str]) -> None:
+        self._transactional_ids = list(transactional_ids)
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._transactional_ids, {})
+
+
+class _DescribedProducers(Response):  # type: ignore[misc]
+    API_KEY = 61
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("name", _text),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("error_message", _text),
+                        (
+                            "producers",
+                            CompactArray(
+                                ("producer_id", Int64),
+                                ("producer_epoch", Int32),
+                                ("last_sequence", Int32),
+                                ("last_timestamp", Int64),
+                                ("coordinator_epoch", Int32),
+                                ("transaction_begins", Int64),
+                                ("tags", TaggedFields),
+                            ),
+                        ),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _DescribeProducers(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 61
+    API_VERSION = 0
+    RESPONSE_TYPE = _DescribedProducers
+    SCHEMA = Schema(
+        ("topics", CompactArray(("name", _text), ("partitions", CompactArray(Int32)), ("tags", TaggedFields))),
+        ("tags", TaggedFields),
+    )
+
+
+class DescribeProducers(Request[_DescribeProducers]):  # type: ignore[misc]
+    """Asks a leader who writes to its partitions, and where the transaction begins that is open, -1 where none is.
+
+    Args:
+        topics: Each with its partitions.
+    """
+
+    API_KEY = 61
+
+    def __init__(self, topics: Sequence[tuple[str, Sequence[int]]]) -> None:
+        self._topics: list[tuple[str, list[int], dict[int, bytes]]] = [
+            (name, list(partitions), {}) for name, partitions in topics
+        ]
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._topics, {})
