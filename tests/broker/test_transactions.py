@@ -77,7 +77,8 @@ def test_a_worker_that_was_paused_in_a_transaction_is_fenced_when_it_wakes_up(ka
 
 
 def test_without_fencing_the_paused_worker_would_write_what_was_written(kafka: str, tmp_path: Path) -> None:
-    with on_kafka(kafka, tmp_path) as it:
+    # Long enough for the other to start on a busy machine: the broker would fence the paused worker by its time limit.
+    with on_kafka(kafka, tmp_path, ENGINE__TRANSACTION_TIMEOUT_S="120.0") as it:
         pause_in_a_commit_until_another_took_over(it, "fencing")
         assert it.wrong()["repeated"] > 0
 
