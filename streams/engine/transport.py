@@ -169,8 +169,18 @@ class BatchConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Fetches nothing more of the topic: its partitions share a buffer.
+
+        Faust would go on with the others, which keep it full, and those that it left out would wait until all that the
+        others have to read is folded.
+        """
+        for each in [each for each in self._get_active_partitions() if each.topic == tp.topic]:
+            super().on_buffer_full(each)
+
     def on_buffer_drop(self, tp: TP) -> None:
-        super().on_buffer_drop(tp)
+        for each in [each for each in self._buffered_partitions if each.topic == tp.topic]:
+            super().on_buffer_drop(each)
         self._room.set()
 
     async def _wait_next_records(self, timeout: float) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -140,3 +141,37 @@ def test_what_is_fetched_while_the_flow_stops_is_messages_too(consumer: Any, mon
     consumer._holding, consumer._seeks = Holding({}, 10), 0
     for consumer.flow_active in (False, True):
         assert asyncio.run(consumer._getmany(None, 1.0)) == {TP(DIRECT, 0): [batch]}
+
+
+def test_partitions_with_more_to_read_than_the_buffer_takes_take_turns(consumer: Any) -> None:
+    """As Faust's conductor hands over: what finds the buffer full waits, and is not told of."""
+    consumer.app = SimpleNamespace(in_recovery=False)
+    tps = [TP(DIRECT, number) for number in range(4)]
+    consumer._active_partitions, consumer._buffered_partitions = set(tps), set()
+    high = {tp: partial(consumer.on_buffer_full, tp) for tp in tps}
+    drop = {tp: partial(consumer.on_buffer_drop, tp) for tp in tps}
+    taken: list[TP] = []
+
+    async def hand_over(queue: Any) -> None:
+        while True:
+            await asyncio.sleep(0)
+            for tp in sorted(consumer._active_partitions):
+                if queue.full():
+                    await queue.put(tp)
+                else:
+                    queue.put_nowait_enhanced(tp, on_pressure_high=high[tp], on_pressure_drop=drop[tp])
+
+    async def fold() -> None:
+        app = BatchApp(Settings())
+        app.flow_control.resume()
+        consumer._room = asyncio.Event()
+        queue = app.FlowControlQueue(Settings().engine.buffer_batches)
+        handing_over = asyncio.ensure_future(hand_over(queue))
+        while len(taken) < 400:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            taken.append(await queue.get())
+        handing_over.cancel()
+
+    asyncio.run(fold())
+    assert all(95 <= taken.count(tp) <= 105 for tp in tps), [taken.count(tp) for tp in tps]
