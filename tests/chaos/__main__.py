@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="gets the findings, JSON")
     parser.add_argument("--page", type=Path, help="gets them for people: docs/reliability.md")
     parser.add_argument("--mutants", action="store_true", help="instead: take each mechanism away, and see what is red")
+    parser.add_argument("--only", default="", help="plays only what has this in its name: a fault, or what is missing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="headrace-chaos-") as folder:
         return against_mutants(Path(folder), options) if options.mutants else against_faults(Path(folder), options)
@@ -27,7 +28,7 @@ def main() -> int:
 
 def against_faults(folder: Path, options: argparse.Namespace) -> int:
     """Ends with 1 where a fault has made a difference."""
-    report = run_all(folder, options.kills, options.events, options.others)
+    report = run_all(folder, options.kills, options.events, options.others, options.only)
     publish(report, findings(report), "findings", options)
     differences = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
     return int(any(found[name] for found in report["faults"] for name in differences))
@@ -35,7 +36,7 @@ def against_faults(folder: Path, options: argparse.Namespace) -> int:
 
 def against_mutants(folder: Path, options: argparse.Namespace) -> int:
     """Ends with 1 where a mechanism can be taken away and nothing goes red."""
-    found = run_mutants(folder)
+    found = run_mutants(folder, options.only)
     publish({"mutants": found}, mutant_table(found), "mutants", options)
     return int(bool(survivors(found)))
 

@@ -4,6 +4,8 @@ import resource
 import shutil
 import signal
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError
@@ -118,7 +120,7 @@ def leader_changes(kafka: ApacheKafka) -> Fault:
     return fault
 
 
-def errors_of(broker: EmbeddedBroker, request: Request, *codes: int) -> Fault:
+def errors_of(broker: EmbeddedBroker, request: Request, codes: Sequence[int]) -> Fault:
     def fault(it: Scene) -> None:
         """The broker refuses requests of one kind, or closes the connection, while a worker leaves and one comes."""
         broker.fail_requests(request, [*codes, KafkaError._TRANSPORT] * 4)
@@ -130,7 +132,8 @@ def errors_of(broker: EmbeddedBroker, request: Request, *codes: int) -> Fault:
 
 def slow_round_trips(broker: EmbeddedBroker) -> Fault:
     def fault(it: Scene) -> None:
-        """Every answer of the broker takes 400 ms, for a while."""
+        """Every answer of the broker takes 400 ms, for a while; what is left to fold then is folded a set at a time."""
+        it.until_quiet()
         broker.set_round_trip(ROUND_TRIP_MS)
         it.publish(500)
         it.until_recovered()
@@ -172,10 +175,11 @@ OF_REQUESTS: Final[dict[Request, tuple[int, ...]]] = {
 """What a broker may answer to each kind of request while it is well again soon."""
 
 
-def of_embedded_broker(broker: EmbeddedBroker) -> dict[str, Fault]:
-    """Names the faults that only a broker which takes orders can do."""
-    refused = {
-        f"errors of {request.name.title().replace('_', '')}": errors_of(broker, request, *codes)
+OF_EMBEDDED_BROKER: Final[dict[str, Callable[[EmbeddedBroker], Fault]]] = {
+    **{
+        f"errors of {request.name.title().replace('_', '')}": partial(errors_of, request=request, codes=codes)
         for request, codes in OF_REQUESTS.items()
-    }
-    return {**refused, f"round trips of {ROUND_TRIP_MS} ms": slow_round_trips(broker)}
+    },
+    f"round trips of {ROUND_TRIP_MS} ms": slow_round_trips,
+}
+"""The faults that only a broker which takes orders can do, each of such a broker."""

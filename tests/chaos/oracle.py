@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 PARTITIONS = 4
 PARTITION_ROW = b"\x00partition"
@@ -22,8 +22,9 @@ class Verdict(NamedTuple):
     """Differences between what came and what should have.
 
     Attributes:
-        lost: Valid events without an output.
-        duplicated: Outputs above one an event, as a reader of committed records sees them.
+        lost: Valid events without an output, and other records without a dead letter.
+        duplicated: Outputs above one an event and dead letters above one a record, as a reader of committed records
+            sees them.
         differing_rows: Rows that are not what the log makes, or missing, or too many.
         misordered: Outputs of a user that do not count on from the one before.
         ahead: Partitions whose committed offset passes over a record that their rows have not seen.
@@ -48,13 +49,15 @@ def judge(servers: str, group: str = "headrace", *, at_least_once: bool = False)
     offsets: dict[int, list[int]] = defaultdict(list)
     users: dict[bytes, list[int]] = {}
     expected: set[str] = set()
+    rejected: set[str] = set()
     totals: dict[int, Counter[str]] = defaultdict(Counter)
-    for number, offset, _, value in read(servers, "clickstream"):
+    for number, offset, _, value, _ in read(servers, "clickstream"):
         offsets[number].append(offset)
         try:
             event = json.loads(value)
         except ValueError:
             totals[number]["dead_letters.malformed"] += 1
+            rejected.add(f"clickstream-{number}-{offset}")
             continue
         expected.add(f"clickstream-{number}-{offset}")
         totals[number]["applied"] += 1
@@ -68,7 +71,7 @@ def judge(servers: str, group: str = "headrace", *, at_least_once: bool = False)
     first: dict[str, bytes] = {}
     counted: dict[bytes, int] = {}
     misordered = 0
-    for _, _, key, value in read(servers, "predictions"):
+    for _, _, key, value, _ in read(servers, "predictions"):
         output = json.loads(value)
         if at_least_once and first.setdefault(output["event_ref"], value) == value and output["event_ref"] in seen:
             continue
@@ -76,9 +79,15 @@ def judge(servers: str, group: str = "headrace", *, at_least_once: bool = False)
         misordered += output["events"] != counted.get(key, 0) + 1
         counted[key] = output["events"]
 
+    letters = [
+        "-".join(headers[name].decode() for name in ("topic", "partition", "offset"))
+        for *_, headers in read(servers, "dead-letters", partitions=1)
+    ]
+    letter_repeats = 0 if at_least_once else len(letters) - len(set(letters))
+
     rows: dict[bytes, Any] = {}
     partition_rows: dict[int, Any] = {}
-    for number, _, key, value in read(servers, "users-changelog"):
+    for number, _, key, value, _ in read(servers, "users-changelog"):
         if key == PARTITION_ROW:
             partition_rows[number] = msgspec.msgpack.decode(value)
         else:
@@ -94,8 +103,12 @@ def judge(servers: str, group: str = "headrace", *, at_least_once: bool = False)
     )
     lag = sum(sum(offset >= committed[number] for offset in there) for number, there in offsets.items())
     return Verdict(
-        lost=len(expected - seen.keys()),
-        duplicated=sum(seen.values()) - len(seen) + len(seen.keys() - expected),
+        lost=len(expected - seen.keys()) + len(rejected - set(letters)),
+        duplicated=sum(seen.values())
+        - len(seen)
+        + len(seen.keys() - expected)
+        + letter_repeats
+        + len(set(letters) - rejected),
         differing_rows=differing,
         misordered=misordered,
         ahead=ahead,
@@ -104,8 +117,19 @@ def judge(servers: str, group: str = "headrace", *, at_least_once: bool = False)
     )
 
 
-def read(servers: str, topic: str) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Yields partition, offset, key and value of all that is committed, each partition in order."""
+class BrokenPremise(Exception):
+    """The broker no longer has a log from its beginning, so that nothing can be judged by it."""
+
+
+Read = tuple[int, int, bytes, bytes, dict[str, bytes]]
+
+
+def read(servers: str, topic: str, partitions: int = PARTITIONS) -> Iterator[Read]:
+    """Yields partition, offset, key, value and headers of all that is committed, each partition in order.
+
+    Raises:
+        BrokenPremise: The broker has removed what was first in it, perhaps while it was read.
+    """
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -115,20 +139,25 @@ def read(servers: str, topic: str) -> Iterator[tuple[int, int, bytes, bytes]]:
             "enable.partition.eof": True,
         }
     )
-    consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
-    unfinished = set(range(PARTITIONS))
+    places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)]
+    consumer.assign(places)
+    unfinished = set(range(partitions))
     deadline_s = time.monotonic() + 300.0
     while unfinished:
         assert time.monotonic() < deadline_s, f"{topic} has no end"
         for message in consumer.consume(10_000, 0.5):
-            number, offset, key = message.partition(), message.offset(), message.key()
-            assert number is not None
-            assert offset is not None
-            if message.error() is not None:
-                unfinished.discard(number)
-            else:
-                yield number, offset, key if isinstance(key, bytes) else b"", message.value() or b""
+            number, offset, key, error = message.partition(), message.offset(), message.key(), message.error()
+            if error is not None:
+                # Whatever else is wrong, librdkafka tries again.
+                if error.code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(number or 0)
+            elif number is not None and offset is not None:
+                headers: Any = message.headers() or []
+                yield number, offset, key if isinstance(key, bytes) else b"", message.value() or b"", dict(headers)
+    begins = {place.partition: consumer.get_watermark_offsets(place, 30.0)[0] for place in places}
     consumer.close()
+    if any(begins.values()):
+        raise BrokenPremise(f"{topic} does not begin at offset 0 any more: {begins}")
 
 
 def committed_offsets(servers: str, group: str) -> dict[int, int]:

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from streams.contract.topics import topics
 from tests.broker.fresh import make_topics_anew
 from tests.chaos import faults
-from tests.chaos.oracle import PARTITION_ROW, PARTITIONS, Verdict, judge
+from tests.chaos.oracle import PARTITION_ROW, PARTITIONS, BrokenPremise, Verdict, judge
 from tests.chaos.scene import embedded_scene, scene
 from tests.chaos.shop import judge_shop, poison_snapshot, shop_scene
 from tests.chaos.suite import Trial, at_least_once, exactly_once, run
@@ -56,7 +57,7 @@ def test_models_that_cannot_be_used_change_no_model_no_item_and_no_row(kafka: st
 
 def test_requests_that_the_broker_refuses_lose_and_repeat_nothing(tmp_path: Path) -> None:
     with embedded_scene(tmp_path) as (it, broker):
-        trial = Trial("errors of Produce", faults.of_embedded_broker(broker)["errors of Produce"], 1)
+        trial = Trial("errors of Produce", faults.OF_EMBEDDED_BROKER["errors of Produce"](broker), 1)
         no_difference(run(it, [trial], 500, at_least_once))
 
 
@@ -65,15 +66,28 @@ class Written:
 
     def __init__(self, servers: str) -> None:
         self._servers = servers
+        self._rubbish = 0
         self._producer = Producer({"bootstrap.servers": servers})
         self.outputs = [{"event_ref": f"clickstream-0-{offset}", "events": offset + 1} for offset in range(2)]
         self.row = [1, 0, 2, 300, 1]
         self.committed = 2
         self.partition_row = [1, 1, 0, {}, {"applied": 2}, {}]
+        self.letters: list[int] = []
+
+    def reject_a_third(self) -> None:
+        """There is a record that is no event, too, and they do right with it."""
+        self._rubbish = 1
+        self.letters = [2]
+        self.committed = 3
+        self.partition_row[0] = 2
+        self.partition_row[4] = {"applied": 2, "dead_letters.malformed": 1}
 
     def verdict(self) -> Verdict:
-        for _ in range(2):
-            self._producer.produce("clickstream", json.dumps(EVENT), "user", 0)
+        for value in [json.dumps(EVENT)] * 2 + ["{not json"] * self._rubbish:
+            self._producer.produce("clickstream", value, "user", 0)
+        for offset in self.letters:
+            origin: dict[str, str | bytes | None] = {"topic": "clickstream", "partition": "0", "offset": str(offset)}
+            self._producer.produce("dead-letters", b"{not json", "user", 0, headers=origin)
         for output in self.outputs:
             self._producer.produce("predictions", json.dumps(output), "user", 0)
         self._producer.produce("users-changelog", msgspec.msgpack.encode(self.row), "user", 0)
@@ -102,6 +116,29 @@ def test_the_oracle_sees_an_output_that_is_missing_and_one_that_is_there_twice(k
     with written(kafka) as it:
         it.outputs[1] = it.outputs[0]
         assert it.verdict() == NOTHING_WRONG._replace(lost=1, duplicated=1, misordered=1)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("letters", "wrong"), [([2], {}), ([], {"lost": 1}), ([2, 2], {"duplicated": 1}), ([2, 0], {"duplicated": 1})]
+)
+def test_the_oracle_sees_a_dead_letter_that_is_missing_there_twice_or_of_an_event(
+    kafka: str, letters: list[int], wrong: dict[str, int]
+) -> None:
+    with written(kafka) as it:
+        it.reject_a_third()
+        it.letters = letters
+        assert it.verdict() == NOTHING_WRONG._replace(**wrong)
+
+
+@pytest.mark.kafka
+def test_the_oracle_refuses_to_judge_by_a_log_without_its_beginning(kafka: str) -> None:
+    with written(kafka) as it:
+        assert it.verdict() == NOTHING_WRONG
+        client = AdminClient({"bootstrap.servers": kafka})
+        client.delete_records([TopicPartition("clickstream", 0, 1)])[TopicPartition("clickstream", 0)].result(30.0)
+        with pytest.raises(BrokenPremise, match="clickstream"):
+            judge(kafka, GROUP)
 
 
 @pytest.mark.kafka
