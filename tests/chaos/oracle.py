@@ -137,6 +137,7 @@ def read(servers: str, topic: str, partitions: int = PARTITIONS) -> Iterator[Rea
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
         }
     )
     places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(partitions)]
@@ -145,7 +146,7 @@ def read(servers: str, topic: str, partitions: int = PARTITIONS) -> Iterator[Rea
     deadline_s = time.monotonic() + 300.0
     while unfinished:
         assert time.monotonic() < deadline_s, f"{topic} has no end"
-        for message in consumer.consume(10_000, 0.5):
+        for message in consumer.consume(10_000, 0.1):
             number, offset, key, error = message.partition(), message.offset(), message.key(), message.error()
             if error is not None:
                 # Whatever else is wrong, librdkafka tries again.

@@ -14,6 +14,9 @@ from tests.chaos.oracle import Verdict, judge
 from tests.chaos.scene import Scene, embedded_scene, scene
 from tests.chaos.shop import EVENTS_A_FAULT, OF_WHOLE_WORKERS, judge_shop, shop_scene
 
+BROKER_KILLED: Final = "broker killed and restarted"
+LEADER_CHANGE: Final = "leader change, three nodes"
+
 _BEGUN_S: Final = time.monotonic()
 
 
@@ -119,20 +122,20 @@ def run_all(folder: Path, kills: int, events: int, others: int, only: str = "") 
         found.extend(run(it, trials, events, judged))
         codes.extend(it.codes)
 
-    with ApacheKafka() as kafka:
-        # The kills last: every judgement reads the whole log, and most of it is theirs.
-        of_workers = {**faults.OF_WORKERS, "broker killed and restarted": faults.broker_killed(kafka)}
-        of_workers["SIGKILL"] = of_workers.pop("SIGKILL")
-        if trials := chosen(of_workers, {"SIGKILL": kills}):
-            with scene(kafka.bootstrap_servers, folder / "one") as it:
-                play(it, trials, events, exactly_once)
-        if of_shop := chosen(OF_WHOLE_WORKERS):
-            with shop_scene(kafka.bootstrap_servers, folder / "shop") as shop:
-                play(shop, of_shop, EVENTS_A_FAULT * len(of_shop) * others, judge_shop)
-    with ApacheKafka(3) as kafka:
-        if of_nodes := chosen({"leader change, three nodes": faults.leader_changes(kafka)}):
-            with scene(kafka.bootstrap_servers, folder / "three", replication=3) as it:
-                play(it, of_nodes, 10_000, exactly_once)
+    if any(only in name for name in (*faults.OF_WORKERS, BROKER_KILLED, *OF_WHOLE_WORKERS)):
+        with ApacheKafka() as kafka:
+            # The kills last: every judgement reads the whole log, and most of it is theirs.
+            of_workers = {**faults.OF_WORKERS, BROKER_KILLED: faults.broker_killed(kafka)}
+            of_workers["SIGKILL"] = of_workers.pop("SIGKILL")
+            if trials := chosen(of_workers, {"SIGKILL": kills}):
+                with scene(kafka.bootstrap_servers, folder / "one") as it:
+                    play(it, trials, events, exactly_once)
+            if of_shop := chosen(OF_WHOLE_WORKERS):
+                with shop_scene(kafka.bootstrap_servers, folder / "shop") as shop:
+                    play(shop, of_shop, EVENTS_A_FAULT * len(of_shop) * others, judge_shop)
+    if only in LEADER_CHANGE:
+        with ApacheKafka(3) as kafka, scene(kafka.bootstrap_servers, folder / "three", replication=3) as it:
+            play(it, chosen({LEADER_CHANGE: faults.leader_changes(kafka)}), 10_000, exactly_once)
     for number, (name, fault_on) in enumerate(faults.OF_EMBEDDED_BROKER.items()):
         if only in name:
             # A broker of its own for each: it forgets what is older than 5 MiB, and the oracle wants the whole log.
