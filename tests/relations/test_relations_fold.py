@@ -291,21 +291,56 @@ def test_a_summary_goes_out_at_once_and_then_when_the_interval_has_passed() -> N
     assert [round(summary.popularity) for summary in summaries] == [1, 3, 5]
 
 
+@given(logs(), st.lists(st.integers(1, 5), min_size=1))
+def test_the_feed_says_the_same_of_every_item_wherever_batches_are_cut(log: list[Record], sizes: list[int]) -> None:
+    disk, last = Disk(), {output.key: output.value for output in uninterrupted(log).outputs}
+    disk.work(log, cycling(sizes))
+    assert {output.key: output.value for output in disk.outputs} == last
+
+
 @given(logs())
-def test_a_batch_sends_at_most_one_summary_of_an_item_and_it_is_the_rows(log: list[Record]) -> None:
+def test_a_batch_sends_at_most_one_summary_of_an_item(log: list[Record]) -> None:
     disk = Disk()
     disk.work(log, every(len(log)))
-    assert {output.key for output in disk.outputs} == set(disk.items)
-    assert len(disk.outputs) == len(disk.items)
-    for output in disk.outputs:
-        assert output.topic == ITEMS
-        summary, item = decode_item(output.value), disk.items[output.key or b""]
-        for name in ("item_id", "category", "price", "first_seen_ms", "updated_ms"):
-            assert getattr(summary, name) == item[name]
-        assert summary.popularity == pytest.approx(item["popularity"])
-        strongest = list(item["neighbours"].items())[: SETTINGS.items.neighbours]
-        assert dict(zip(summary.neighbours, summary.strengths, strict=True)) == pytest.approx(dict(strongest))
-        assert all(one >= other for one, other in pairwise(summary.strengths))
+    assert {output.topic for output in disk.outputs} == {ITEMS}
+    assert sorted(output.key or b"" for output in disk.outputs) == sorted(disk.items)
+
+
+@given(st.lists(relations, min_size=1, max_size=8))
+def test_a_summary_is_the_rows(own: list[Relation]) -> None:
+    at_times = [START_MS + 5_000 * number for number in range(len(own))]
+    told = [replace(each, item_id="a", timestamp_ms=at_ms) for each, at_ms in zip(own, at_times, strict=True)]
+    item, summaries = alone(*told)
+    assert [summary.updated_ms for summary in summaries] == at_times
+    summary = summaries[-1]
+    for name in ("item_id", "category", "price", "first_seen_ms", "updated_ms"):
+        assert getattr(summary, name) == item[name]
+    assert summary.popularity == pytest.approx(item["popularity"])
+    strongest = list(item["neighbours"].items())[: SETTINGS.items.neighbours]
+    assert dict(zip(summary.neighbours, summary.strengths, strict=True)) == pytest.approx(dict(strongest))
+    assert all(one >= other for one, other in pairwise(summary.strengths))
+
+
+def publications(*own: Relation, half_life_s: float = 1e9) -> list[int]:
+    """The numbers of the relations at which an item is published, a minute apart."""
+    settings = replace(SETTINGS, items=replace(SETTINGS.items, half_life_s=half_life_s, publish_interval_s=60.0))
+    minutes = [replace(each, timestamp_ms=START_MS + 60_000 * number) for number, each in enumerate(own, start=1)]
+    return [(summary.updated_ms - START_MS) // 60_000 for summary in alone(*minutes, settings=settings)[1]]
+
+
+def test_news_is_as_many_relations_as_their_count_may_be_off_by() -> None:
+    assert publications(*[relation(0)] * 50) == [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 21, 27, 33, 40, 47]
+
+
+def test_another_price_is_news_and_the_same_one_is_not() -> None:
+    views = [relation(0, price=9.0)] * 17
+    assert publications(*views, relation(0, price=8.0), relation(0, price=8.0))[-2:] == [16, 18]
+
+
+def test_after_an_hour_anything_is_news() -> None:
+    views = [relation(0)] * 4000
+    published = publications(*views)
+    assert max(later - earlier for earlier, later in pairwise(published)) == 60
 
 
 @given(logs())
@@ -323,6 +358,12 @@ def test_what_is_no_batch_of_relations_is_rejected(spoil: bytes) -> None:
     with pytest.raises(RejectedRecord) as caught:
         RelationsFold(SETTINGS).decode(Record(0, spoil), 0)
     assert caught.value.reason == "malformed"
+
+
+def test_triggers_that_do_not_rise_are_rejected() -> None:
+    falling = RelationBatch(0, [replace(relation(0), offset=offset) for offset in (2, 1)])
+    with pytest.raises(RejectedRecord, match="malformed"):
+        RelationsFold(SETTINGS).decode(Record(0, MSGPACK.encode(falling)), 0)
 
 
 def test_bytes_that_are_no_text_are_rejected() -> None:
