@@ -224,7 +224,7 @@ class Items(Section, frozen=True):
     Attributes:
         half_life_s: Of popularity, co-visitation and click counts.
         neighbours: Kept of each item.
-        publish_interval_s: An item is published to the feed at most once in so long, event time.
+        publish_interval_s: An item is published to the feed at most once in so long, event time, and only with news.
         max_items: That a worker knows for retrieval, about 0.6 KB each; beyond it the items seen least recently are
             forgotten until they are seen again.
     """
