@@ -27,11 +27,11 @@ def main() -> int:
 
 
 def against_faults(folder: Path, options: argparse.Namespace) -> int:
-    """Ends with 1 where a fault has made a difference."""
+    """Ends with 1 where a fault has made a difference, or a stage did not come to its end."""
     report = run_all(folder, options.kills, options.events, options.others, options.only)
     publish(report, findings(report), "findings", options)
     differences = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
-    return int(any(found[name] for found in report["faults"] for name in differences))
+    return int(any(found[name] for found in report["faults"] for name in differences) or bool(report["broken_off"]))
 
 
 def against_mutants(folder: Path, options: argparse.Namespace) -> int:

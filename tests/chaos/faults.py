@@ -37,7 +37,7 @@ def sigterm(it: Scene) -> None:
     """A worker is told to end, and does within its bound; one that has just been started ends at once."""
     worker = drawn(it)
     worker.send(signal.SIGTERM)
-    code = worker.wait(30.0)
+    code = worker.wait(60.0)
     assert code in (0, -signal.SIGTERM), f"{code}: {worker.log.read_text()}"
 
 
@@ -62,7 +62,7 @@ def disk_full(it: Scene) -> None:
     worker = drawn(it)
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (FULL_AT_BYTES, FULL_AT_BYTES))
     it.publish(2000)
-    assert worker.wait(60.0) != 0
+    assert worker.wait(120.0) != 0
 
 
 def poison_record(it: Scene) -> None:

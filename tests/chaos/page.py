@@ -29,12 +29,13 @@ def write_page(table: str, mark: str, page: Path) -> None:
 def findings(report: dict[str, Any]) -> str:
     """Lays a report out as a table and a sentence.
 
-    >>> print(findings({"faults": []}).splitlines()[-1])
+    >>> print(findings({"faults": [], "broken_off": []}).splitlines()[-1])
     0 events in all.
     """
     lines = [[_shown(found[name]) for name in _COLUMNS] for found in report["faults"]]
     events = sum(found["events"] for found in report["faults"])
-    return f"{_table(list(_COLUMNS.values()), lines)}\n\n{events:,} events in all.\n"
+    broken = "".join(f"\nA stage was broken off: {why}\n" for why in report["broken_off"])
+    return f"{_table(list(_COLUMNS.values()), lines)}\n\n{events:,} events in all.\n{broken}"
 
 
 def mutant_table(found: Sequence[Mapping[str, str]]) -> str:

@@ -16,8 +16,7 @@ from tests.broker.fresh import make_topics_anew
 from tests.engine.running import PARTITIONS, Process, Supervisor
 
 LOAD_USERS: Final = 2000
-RECOVERY_S: Final = 120.0
-EMBEDDED_RECOVERY_S: Final = 300.0
+RECOVERY_S: Final = 300.0
 """A burst of a dozen refusals takes a rebalance of a second or more for each, and perhaps several whole starts."""
 EMBEDDED: Final = {"ENGINE__SESSION_TIMEOUT_S": "10.0", "ENGINE__WATCHDOG_S": "20.0"}
 """Patient enough for such a burst, and for round trips of 400 ms."""
@@ -31,7 +30,6 @@ class Scene:
 
     Args:
         settings: Of all workers, as the environment names them.
-        limit_s: For a recovery.
         pause_s: Between the small portions that are published meanwhile.
     """
 
@@ -42,7 +40,6 @@ class Scene:
         workers: int,
         settings: Mapping[str, str],
         seed: int,
-        limit_s: float = RECOVERY_S,
         pause_s: float = 0.0,
     ) -> None:
         self.servers = servers
@@ -53,7 +50,6 @@ class Scene:
         self._address = Address(servers)
         self._supervisor = Supervisor(self._address, folder, settings)
         self._count = workers
-        self._limit_s = limit_s
         self._pause_s = pause_s
         self.workers: list[Process] = []
         self._producer = Producer(
@@ -102,9 +98,7 @@ class Scene:
         begun_s = time.monotonic()
         targets = {number: self._end(number) for number in range(PARTITIONS)}
         while any(self._answered[number] < target for number, target in targets.items()):
-            assert time.monotonic() - begun_s < self._limit_s, (
-                f"no recovery: {self._answered}, {targets}: {self._said()}"
-            )
+            assert time.monotonic() - begun_s < RECOVERY_S, f"no recovery: {self._answered}, {targets}: {self._said()}"
             self.supervise()
             self.publish(20)
             self._watch()
@@ -116,7 +110,7 @@ class Scene:
         targets = {number: self._end(number) - 1 for number in range(PARTITIONS)}
         begun_s = quiet_since_s = time.monotonic()
         while time.monotonic() - quiet_since_s < QUIET_S:
-            assert time.monotonic() - begun_s < self._limit_s * 2, f"{self._answered}, {targets}: {self._said()}"
+            assert time.monotonic() - begun_s < RECOVERY_S * 2, f"{self._answered}, {targets}: {self._said()}"
             self.supervise()
             if self._watch() or any(self._answered[number] < target for number, target in targets.items()):
                 quiet_since_s = time.monotonic()
@@ -141,7 +135,7 @@ class Scene:
         return len(messages)
 
     def _end(self, number: int) -> int:
-        deadline_s = time.monotonic() + self._limit_s
+        deadline_s = time.monotonic() + RECOVERY_S
         while True:
             try:
                 return self._watcher.get_watermark_offsets(TopicPartition("clickstream", number), 30.0)[1]
@@ -180,7 +174,7 @@ def embedded_scene(folder: Path, seed: int = 0) -> Iterator[tuple[Scene, Embedde
     with (
         EmbeddedBroker({topic.name: topic.partitions for topic in topics(PARTITIONS, ["learner"])}) as broker,
         _played(
-            Scene(broker.bootstrap_servers, folder, 1, EMBEDDED, seed, EMBEDDED_RECOVERY_S, EMBEDDED_PAUSE_S),
+            Scene(broker.bootstrap_servers, folder, 1, EMBEDDED, seed, EMBEDDED_PAUSE_S),
         ) as made,
     ):
         yield made, broker

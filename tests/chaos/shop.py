@@ -39,7 +39,7 @@ from tests.system.cluster import CHANGELOGS, Cluster, Record, Worker
 
 POISON_VERSION: Final = 1_000_000_000
 EVENTS_A_FAULT: Final = 1000
-RECOVERY_S: Final = 120.0
+RECOVERY_S: Final = 300.0
 COMMITTED_AFTER_S: Final = 2.0
 
 

@@ -3,14 +3,17 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from subprocess import TimeoutExpired
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+
+from confluent_kafka import KafkaException
 
 from streams.ops.apache import ApacheKafka
 from tests.chaos import faults
-from tests.chaos.oracle import Verdict, judge
+from tests.chaos.oracle import BrokenPremise, Verdict, judge
 from tests.chaos.scene import Scene, embedded_scene, scene
 from tests.chaos.shop import EVENTS_A_FAULT, OF_WHOLE_WORKERS, judge_shop, shop_scene
 
@@ -43,10 +46,9 @@ class Trial(NamedTuple, Generic[StageT]):
 
 def run(
     it: StageT, trials: Sequence[Trial[StageT]], events: int, judged: Callable[[StageT], Verdict]
-) -> list[dict[str, Any]]:
-    """Does every fault under load; ``events`` are spread evenly over all of them."""
+) -> Iterator[dict[str, Any]]:
+    """Does every fault under load, and yields what came of it; ``events`` are spread evenly over all of them."""
     each = events // max(sum(trial.times for trial in trials), 1)
-    found = []
     before: Verdict | None = None
     for trial in trials:
         recoveries: list[float] = []
@@ -57,10 +59,10 @@ def run(
             tell(f"{trial.name}: {number + 1} of {trial.times}, recovered in {recoveries[-1]:.1f} s")
         it.until_quiet()
         verdict = judged(it)
-        found.append(entry(trial, verdict, before, recoveries))
-        tell(json.dumps(found[-1]))
+        found = entry(trial, verdict, before, recoveries)
+        tell(json.dumps(found))
         before = verdict
-    return found
+        yield found
 
 
 def tell(what: str) -> None:
@@ -112,6 +114,7 @@ def run_all(folder: Path, kills: int, events: int, others: int, only: str = "") 
     begun_s = time.monotonic()
     found: list[dict[str, Any]] = []
     codes: list[int] = []
+    broken_off: list[str] = []
 
     def chosen(
         named: Mapping[str, Callable[[StageT], None]], times: Mapping[str, int] | None = None
@@ -119,7 +122,12 @@ def run_all(folder: Path, kills: int, events: int, others: int, only: str = "") 
         return [Trial(name, fault, (times or {}).get(name, others)) for name, fault in named.items() if only in name]
 
     def play(it: StageT, trials: Sequence[Trial[StageT]], events: int, judged: Callable[[StageT], Verdict]) -> None:
-        found.extend(run(it, trials, events, judged))
+        """Plays a stage; one that does not get on is broken off, and the next one played."""
+        try:
+            found.extend(run(it, trials, events, judged))
+        except (AssertionError, BrokenPremise, TimeoutExpired, KafkaException) as error:
+            broken_off.append(f"{type(error).__name__}: {error}"[:1000])
+            tell(f"broken off: {broken_off[-1]}")
         codes.extend(it.codes)
 
     if any(only in name for name in (*faults.OF_WORKERS, BROKER_KILLED, *OF_WHOLE_WORKERS)):
@@ -143,4 +151,5 @@ def run_all(folder: Path, kills: int, events: int, others: int, only: str = "") 
                 play(it, [Trial(name, fault_on(broker), others)], EVENTS_A_FAULT, at_least_once)
     found.sort(key=lambda each: each["fault"] != "SIGKILL")
     exits = {str(code): codes.count(code) for code in sorted(set(codes))}
-    return {"faults": found, "exit_codes": exits, "seconds": round(time.monotonic() - begun_s)}
+    seconds = round(time.monotonic() - begun_s)
+    return {"faults": found, "broken_off": broken_off, "exit_codes": exits, "seconds": seconds}

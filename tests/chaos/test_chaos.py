@@ -29,7 +29,7 @@ EVENT = {"event_id": "e", "user_id": "user", "timestamp_ms": 0, "kind": "view", 
 DIFFERENCES = ("lost", "duplicated", "differing_rows", "misordered", "committed_ahead", "lag")
 
 
-def no_difference(found: list[dict[str, Any]]) -> None:
+def no_difference(found: Iterator[dict[str, Any]]) -> None:
     for each in found:
         assert {name: each[name] for name in DIFFERENCES} == dict.fromkeys(DIFFERENCES, 0), each
         assert each["events"] > 0
