@@ -25,6 +25,7 @@ from benchmarks import (
     page,
     pipeline,
     producers,
+    rebalancing,
     table,
     transactions,
     tuning,
@@ -51,12 +52,25 @@ BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
     "latency": latency.measure_latency,
     "transactions": transactions.measure_transactions,
     "tuning": tuning.measure_tuning,
+    "rebalancing": rebalancing.measure_rebalancing,
     "delays": delays.measure_delays,
 }
 """Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
 
 LONG: Final = frozenset(
-    {"delays", "growth", "items", "latency", "lift", "offpolicy", "transactions", "tuning", "users", "workers"}
+    {
+        "delays",
+        "growth",
+        "items",
+        "latency",
+        "lift",
+        "offpolicy",
+        "rebalancing",
+        "transactions",
+        "tuning",
+        "users",
+        "workers",
+    }
 )
 """Run only if they are named."""
 
