@@ -56,8 +56,9 @@ class Predictor:
         vectors = np.array([each.vector for each in pending], np.float32)
         scorers = self._scorers
         amounts = frozenset(filter(scorers.is_amount, targets))
-        scores = {target: scorers.score(target, vectors).tolist() for target in targets}
-        reasons = {target: scorers.reasons(target, vectors) for target in targets}
+        scaled = scorers.scaled(vectors)
+        scores = {target: scorers.score(target, scaled).tolist() for target in targets}
+        reasons = {target: scorers.reasons(target, scaled) for target in targets}
         members = {target: scorers.members(target) for target in targets}
         versions = {target: scorers.version(target) for target in targets}
         for place, each in enumerate(pending):

@@ -14,7 +14,7 @@ from streams.core.models.family import Family
 from streams.core.models.linear import LinearLearner
 from streams.core.models.logistic import probabilities
 from streams.core.models.perceptron import perceptron_contributions
-from streams.core.models.scoring import Scorers
+from streams.core.models.scoring import Scorers, _strongest
 
 SCHEMA = feature_schema(DEFAULT_WINDOWS)
 PURCHASE = Target(
@@ -207,3 +207,15 @@ def test_the_reasons_of_a_blend_sum_to_the_difference_in_its_score() -> None:
     sums = [sum(reason.contribution for reason in reasons) for reasons in scorers.reasons("purchase", rows, k=99)]
     assert sums == pytest.approx(log_odds_of - np.log(base / (1 - base)), abs=2e-3)
     assert np.ptp(sums) > 1.0
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda width: st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=width, max_size=width), min_size=1)
+    ),
+    st.integers(1, 7),
+)
+def test_the_strongest_are_those_that_sorting_puts_first(rows: list[list[float]], k: int) -> None:
+    strengths = np.array(rows)
+    expected = np.argsort(-strengths, axis=1, kind="stable")[:, :k]
+    assert _strongest(strengths.copy(), k).tolist() == expected.tolist()

@@ -40,9 +40,35 @@ class Scale:
 
     def apply(self, vectors: NDArray[np.float32]) -> Float64Array:
         """Returns the scaled vectors, ``(n, n_features)``, C order; each row depends on nothing but itself."""
+        return self.apply_to(vectors, compressed(vectors[:, self._columns]))
+
+    def apply_to(self, vectors: NDArray[np.float32], numbers: Float64Array) -> Float64Array:
+        """Does the same where the vectors' numbers are compressed already, ``(n, n_numbers)``."""
         scaled = vectors.astype(np.float64, order="C")
-        numbers = compressed(vectors[:, self._columns])
         scaled[:, self._columns] = np.clip((numbers - self.mean) * self.inverse_std, -CLIP, CLIP)
+        return scaled
+
+
+class ScaledVectors:
+    """Vectors that several models read: their numbers are compressed once, and scaled once for each scale.
+
+    Args:
+        vectors: ``(n, n_features)``.
+    """
+
+    def __init__(self, scaled: Sequence[bool], vectors: NDArray[np.float32]) -> None:
+        self._vectors = vectors
+        self._numbers = compressed(vectors[:, np.flatnonzero(scaled)])
+        self._scaled: dict[tuple[str, int], Float64Array] = {}
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def by(self, target: str, version: int, scale: Scale) -> Float64Array:
+        """Returns the vectors as the scale of that version of the target's models has them."""
+        scaled = self._scaled.get((target, version))
+        if scaled is None:
+            scaled = self._scaled[target, version] = scale.apply_to(self._vectors, self._numbers)
         return scaled
 
 

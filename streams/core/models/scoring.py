@@ -14,7 +14,7 @@ from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, blend_contributions, blend_logits
 from streams.core.models.logistic import log_odds, probabilities
 from streams.core.models.members import KINDS, kind_of
-from streams.core.models.scaling import Scale
+from streams.core.models.scaling import Scale, ScaledVectors
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -83,9 +83,14 @@ class Scorers:
         """Tells whether an amount is expected, and not a probability given."""
         return RULES[self._targets[target].rule].is_amount
 
-    def score(self, target: str, vectors: Float32Array) -> Float64Array:
+    def scaled(self, vectors: Float32Array) -> ScaledVectors:
+        """Prepares vectors, ``(n, n_features)``, that are scored for several targets and have reasons named."""
+        return ScaledVectors(self._schema.scaled, vectors)
+
+    def score(self, target: str, vectors: Float32Array | ScaledVectors) -> Float64Array:
         """Returns each member's probability, or amount, for every row of ``(n, n_features)``: ``(n, n_members)``."""
         names = self.members(target)
+        vectors = self._prepared(vectors)
         logits = self._logits(target, vectors)
         scores = np.full((len(vectors), len(names)), self._targets[target].prior)
         for column, name in enumerate(names):
@@ -94,16 +99,17 @@ class Scorers:
                 scores[:, column] = served(logits[name])
         return scores
 
-    def reasons(self, target: str, vectors: Float32Array, k: int = 3) -> list[list[Reason]]:
+    def reasons(self, target: str, vectors: Float32Array | ScaledVectors, k: int = 3) -> list[list[Reason]]:
         """Names the features that moved the champion's score most, against a shopper who is average in them.
 
         Returns:
             For each row at most ``k``, strongest first; none where the champion has not sent weights.
         """
+        vectors = self._prepared(vectors)
         moved = self._contributions(target, vectors)
         if moved is None:
             return [[] for _ in range(len(vectors))]
-        strongest = np.argsort(-np.abs(moved), axis=1, kind="stable")[:, :k]
+        strongest = _strongest(np.abs(moved), k)
         amounts = np.take_along_axis(moved, strongest, axis=1)
         names = self._schema.names
         return [
@@ -128,11 +134,13 @@ class Scorers:
         if fresh is not None and self._members[target, fresh].version < version:
             del self._fresh[target], self._members[target, fresh]
 
-    def _logits(self, target: str, vectors: Float32Array) -> dict[str, Float64Array]:
+    def _prepared(self, vectors: Float32Array | ScaledVectors) -> ScaledVectors:
+        return vectors if isinstance(vectors, ScaledVectors) else self.scaled(vectors)
+
+    def _logits(self, target: str, vectors: ScaledVectors) -> dict[str, Float64Array]:
         """Scores the members that have sent weights; those of one version share their scaled vectors."""
         declared = self._targets[target]
         logits: dict[str, Float64Array] = {}
-        scaled_by: dict[int, Float64Array] = {}
         for name in self._all(target):
             member = self._members.get((target, name))
             if name == BLEND:
@@ -141,14 +149,13 @@ class Scorers:
                 if BLEND in declared.members:
                     logits[name] = np.full(len(vectors), log_odds(declared.prior))
                 continue
-            if member.version not in scaled_by:
-                scaled_by[member.version] = member.scale.apply(vectors)
-            logits[name] = KINDS[kind_of(name)].logits(scaled_by[member.version], member.arrays)
+            scaled = vectors.by(target, member.version, member.scale)
+            logits[name] = KINDS[kind_of(name)].logits(scaled, member.arrays)
         if blend := self._members.get((target, BLEND)):
             logits[BLEND] = blend_logits(logits, blend.arrays)
         return logits
 
-    def _contributions(self, target: str, vectors: Float32Array) -> Float64Array | None:
+    def _contributions(self, target: str, vectors: ScaledVectors) -> Float64Array | None:
         """What each feature moved the champion's log-odds by, ``(n, n_features)``."""
         champion = self._champions[target]
         member = self._members.get((target, champion))
@@ -158,6 +165,21 @@ class Scorers:
         known = {name: moved for name, moved in combined.items() if moved is not None}
         return blend_contributions(known, member.arrays)
 
-    def _moved(self, target: str, name: str, vectors: Float32Array) -> Float64Array | None:
+    def _moved(self, target: str, name: str, vectors: ScaledVectors) -> Float64Array | None:
         member = self._members.get((target, name))
-        return KINDS[name].contributions(member.scale.apply(vectors), member.arrays) if member else None
+        if member is None:
+            return None
+        return KINDS[name].contributions(vectors.by(target, member.version, member.scale), member.arrays)
+
+
+def _strongest(strengths: Float64Array, k: int) -> NDArray[np.int64]:
+    """Finds the places of each row's ``k`` highest, the highest first, of equal ones the first; changes its argument.
+
+    A few passes cost a fraction of sorting every row.
+    """
+    n_rows, n_columns = strengths.shape
+    rows, places = np.arange(n_rows), np.empty((n_rows, min(k, n_columns)), np.int64)
+    for rank in range(places.shape[1]):
+        places[:, rank] = highest = strengths.argmax(axis=1)
+        strengths[rows, highest] = -1.0
+    return places
