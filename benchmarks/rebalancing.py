@@ -38,6 +38,9 @@ USERS: Final = 2000
 ROW_BYTES: Final = 400
 """About what a user's row takes when idle."""
 
+RESTART_SESSION_S: Final = "60.0"
+"""A start takes longer than the usual session where machines are busy."""
+
 LATE_S: Final = 1.0
 """An event that waits longer was not being answered; the rest is batching."""
 
@@ -164,9 +167,9 @@ class Crew:
         self.workers.append(self._supervisor.start(disk, ENGINE__INSTANCE_ID=disk if named else ""))
         return self.workers[-1]
 
-    def take_out(self, number: int) -> Process:
-        """Sends the worker that was started last a signal, and counts it as one of the group no more."""
-        worker = self.workers.pop()
+    def take_out(self, number: int, place: int = -1) -> Process:
+        """Sends a worker, the one that was started last if none is named, a signal; it is no more of the group."""
+        worker = self.workers.pop(place)
         worker.send(number)
         return worker
 
@@ -273,8 +276,8 @@ def play(servers: str, steps: Sequence[tuple[str, Step]]) -> dict[str, Any]:
 
 
 def restarted(servers: str, *, named: bool) -> dict[str, Any]:
-    """Ends one of two workers in peace, and starts it again on its disk at once."""
-    with crewed(servers) as crew:
+    """Ends one of two workers in peace, and starts it again on its disk at once, in a session that allows for it."""
+    with crewed(servers, ENGINE__SESSION_TIMEOUT_S=RESTART_SESSION_S) as crew:
         other = crew.join(named=named)
         crew.until_stable(1)
         worker = crew.join(named=named)
@@ -293,23 +296,25 @@ def restarted(servers: str, *, named: bool) -> dict[str, Any]:
 
 
 def killed(servers: str, rows: int, standbys: int) -> dict[str, Any]:
-    """Kills one of two workers that has half of the partitions, each with many rows.
+    """Kills the first of two workers, which had all partitions, each with many rows.
+
+    So the second has the rows of what it takes over as a standby, or not at all.
 
     Args:
         rows: Of each partition.
     """
     with crewed(servers, ENGINE__STANDBY_REPLICAS=str(standbys)) as crew:
         log_rows(servers, rows)
-        survivor = crew.join()
+        crew.join()
         crew.until_stable(1)
-        victim = crew.join()
+        survivor = crew.join()
         crew.until_stable(2)
         if standbys:
-            crew.load.run(lambda: all("standbys-ready" in each.log.read_text() for each in (survivor, victim)))
+            crew.load.run(lambda: survivor.told("standbys-ready") > 0)
         told = len(rebalances(survivor))
         crew.load.run_for(LEAD_S)
         begun_s = time.monotonic()
-        kill(crew)
+        crew.take_out(signal.SIGKILL, place=0)
         crew.until_stable(1)
         crew.load.settle()
         verdict = judge(servers)
