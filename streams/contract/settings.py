@@ -139,6 +139,8 @@ class Target(Section, frozen=True):
         prior: Probability, or of rule ``spend`` the amount, that is served before anything has been learned.
         members: Of its family, champion first; ``hurdle`` predicts amounts, the others probabilities.
         at_least: From which rating on feedback is good; of rule ``rating`` only.
+        negatives: Share of the examples of label 0 that are learned from, by hash, each weighing as much more: what is
+            learned stays calibrated. All are measured. Not for amounts, nor where labels are corrected.
         labels: ``wait`` for the horizon, then learn; or learn a negative at once and ``correct`` it when its label
             comes, which counts up to the horizon; of rule ``event`` only. Both are measured by final labels alone.
     """
@@ -152,6 +154,7 @@ class Target(Section, frozen=True):
     members: tuple[Member, ...] = ("linear",)
     at_least: Annotated[float, Meta(ge=0.0, le=5.0)] = 4.0
     labels: Literal["wait", "correct"] = "wait"
+    negatives: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
 
 
 class Decisions(Section, frozen=True):
@@ -461,6 +464,10 @@ def _refuse_misfit_target(target: Target, path: str) -> None:
     if target.labels == "correct" and not rule.corrects:
         raise ConfigurationError(
             f"{path}.labels is correct: rule {target.rule} has no label to correct before its horizon"
+        )
+    if target.negatives < 1.0 and (rule.is_amount or target.labels == "correct"):
+        raise ConfigurationError(
+            f"{path}.negatives is {target.negatives}: amounts and corrected labels are learned from whole"
         )
 
 

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 _WORD: Final = (1 << 64) - 1
 
 
@@ -17,3 +20,15 @@ def sampled(partition: int, offset: int, salt: int, rate: float) -> bool:
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _WORD
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _WORD
     return (mixed ^ mixed >> 31) < rate * 2.0**64
+
+
+def chances(partition: int, offsets: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Draws a number in [0, 1) for each trigger, the same wherever and whenever it is asked, ``(n,)``."""
+    with np.errstate(over="ignore"):
+        mixed = offsets.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        mixed += np.uint64(partition * 0xD1B54A32D192ED03 & _WORD)
+        mixed += indices.astype(np.uint64) * np.uint64(0x8CB92BA72F3D8DD7)
+        mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    drawn: NDArray[np.float64] = (mixed ^ mixed >> np.uint64(31)) / 2.0**64
+    return drawn

@@ -117,6 +117,7 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         (f"{TARGET}", "targets[0].label is missing"),
         (f"{TARGET}rule = 'churn'\nlabel = 'view'", "targets[0].label is read by rule event only"),
         (f"{TARGET}rule = 'churn'\nat_least = 3.0", "targets[0].at_least is read by rule rating only"),
+        (f"{TARGET}label = 'purchase'\nlabels = 'correct'\nnegatives = 0.5", "targets[0].negatives is 0.5"),
         (f"{TARGET}rule = 'churm'", "targets[0].rule"),
         (f"{TARGET.replace('0.1', '1.5')}rule = 'churn'", "targets[0].prior"),
         (f"{TARGET}rule = 'spend'", 'members = ["hurdle"]'),

@@ -38,6 +38,7 @@ def examples(learner: str, seconds: list[int], labels: list[float], given: list[
         reward_types=[],
         rewards=np.zeros((n, 0)),
         uses=np.zeros(n, np.int8),
+        chances=np.zeros(n),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from streams.contract.errors import RejectedRecord
 from streams.contract.records import BOTH, LEARN, MEASURE, ExperienceBatch, decode_experiences
+from streams.core.sampling import chances
 
 Float64Array = NDArray[np.float64]
 Trigger = tuple[int, int]
@@ -25,13 +26,17 @@ _COLUMNS: Final = (
     "timestamps_ms",
     "rewards",
     "uses",
+    "chances",
 )
 
 
 class Examples(NamedTuple):
-    """Examples for one learner, in trigger order; the columns are those of :class:`ExperienceBatch`.
+    """Examples for one learner, in trigger order; the columns are those of :class:`ExperienceBatch`, and one more.
 
     Where several records are joined, partition and triggers are those of their own records.
+
+    Attributes:
+        chances: A number in [0, 1) for each, by its trigger, to thin them by.
     """
 
     learner: str
@@ -47,6 +52,7 @@ class Examples(NamedTuple):
     reward_types: Sequence[str]
     rewards: Float64Array
     uses: NDArray[np.int8]
+    chances: Float64Array
 
     @property
     def size(self) -> int:
@@ -100,11 +106,12 @@ def read_examples(value: bytes | None) -> Examples:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RejectedRecord("malformed", str(error)) from error
     size = len(batch.offsets) // 8
+    offsets, indices = _column(batch, "offsets", np.int64, (size,)), _column(batch, "indices", np.int32, (size,))
     examples = Examples(
         learner=batch.learner,
         partition=batch.partition,
-        offsets=_column(batch, "offsets", np.int64, (size,)),
-        indices=_column(batch, "indices", np.int32, (size,)),
+        offsets=offsets,
+        indices=indices,
         vectors=_column(batch, "vectors", np.float32, (size, batch.columns)),
         labels=_column(batch, "labels", np.float64, (size,)),
         members=batch.members,
@@ -114,6 +121,7 @@ def read_examples(value: bytes | None) -> Examples:
         reward_types=batch.reward_types,
         rewards=_column(batch, "rewards", np.float64, (size, len(batch.reward_types))),
         uses=_column(batch, "uses", np.int8, (size,)) if batch.uses else np.full(size, BOTH, np.int8),
+        chances=chances(batch.partition, offsets, indices),
     )
     _refuse_poison(examples)
     return examples

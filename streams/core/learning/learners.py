@@ -115,7 +115,7 @@ class TargetLearner:
             final = examples.where(examples.final)
             self._measure(final)
             served = Served(final.members, final.probabilities)
-            self._family.learn_many(final.vectors, final.labels, final.weights, served)
+            self._family.learn_many(final.vectors, final.labels, final.weights, served, final.chances)
             return
         # What is learned and what is measured take turns, so that the order of the examples is all that matters.
         turns = np.flatnonzero(np.diff(examples.final)) + 1

@@ -154,14 +154,16 @@ class Family:
         labels: Float64Array,
         weights: Float64Array,
         served: Served | None = None,
+        chances: Float64Array | None = None,
     ) -> None:
-        """Learns row by row.
+        """Learns row by row; of negatives only the share that the target declares, each for as many as it stands for.
 
         Args:
             vectors: ``(n, n_features)``, as features; scaling is learned here, too.
             labels: 0 or 1, amounts 0 or more, ``(n,)``.
             weights: ``(n,)``.
             served: What the members had said; a member that combines the others learns from nothing else.
+            chances: A number in [0, 1) for each row, to thin negatives by; without them all are learned from.
 
         Raises:
             ValueError: A vector is not finite; nothing was learned.
@@ -169,12 +171,17 @@ class Family:
         if not np.isfinite(vectors).all():
             raise ValueError("a vector is not finite: it would spoil every member for good")
         scaled = self._scale.learn_many(vectors)
+        if chances is None or self._target.negatives == 1.0:
+            taken = np.ones(len(labels), bool)
+        else:
+            taken = (labels > 0.5) | (chances < self._target.negatives)
+            weights = np.where(labels > 0.5, weights, weights / self._target.negatives)
         for member in self._members.values():
-            member.learn_many(scaled, labels, weights)
+            member.learn_many(scaled[taken], labels[taken], weights[taken])
         if self._fresh is not None:
-            self._fresh.learn_many(scaled, labels, weights)
+            self._fresh.learn_many(scaled, labels, weights, taken)
         if served is not None:
-            self.learn_blend(served, labels, weights)
+            self.learn_blend(Served(served.members, served.probabilities[taken]), labels[taken], weights[taken])
 
     def learn_blend(self, served: Served, labels: Float64Array, weights: Float64Array) -> None:
         """Has the member that combines the others learn, by final labels."""

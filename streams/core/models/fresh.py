@@ -30,10 +30,13 @@ class Fresh:
         self.examples = 0
         self._skipped = skipped
 
-    def learn_many(self, scaled: Float64Array, labels: Float64Array, weights: Float64Array) -> None:
-        """Learns from the rows that came after the alarm."""
-        part = slice(self._skipped, None)
-        self.learner.learn_many(scaled[part], labels[part], weights[part])
+    def learn_many(
+        self, scaled: Float64Array, labels: Float64Array, weights: Float64Array, taken: NDArray[np.bool_]
+    ) -> None:
+        """Learns from the rows that came after the alarm, as far as they are taken."""
+        later = taken.copy()
+        later[: self._skipped] = False
+        self.learner.learn_many(scaled[later], labels[later], weights[later])
         self.examples += len(labels) - self._skipped
         self._skipped = 0
 
