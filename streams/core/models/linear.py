@@ -26,6 +26,8 @@ class SteadyAdaGrad(optim.AdaGrad):
     def _step_with_dict(self, w: DictLike, g: DictLike) -> DictLike:
         learning_rate, eps, g2 = self.learning_rate, self.eps, self.g2
         for column, slope in g.items():
+            if not slope:
+                continue
             g2[column] = squares = g2[column] + slope**2
             w[column] -= learning_rate / (squares + eps) ** 0.5 * slope
         return w

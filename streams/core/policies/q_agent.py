@@ -101,6 +101,7 @@ def learn(
     visits[state, action] += 1
     future = 0.0
     if next_state >= 0:
-        future = float(table[next_state][(next_mask & _BITS) != 0].max())
+        values = table[next_state].tolist()
+        future = max(value for action, value in enumerate(values) if next_mask >> action & 1)
     step = max(learning_rate, 1.0 / float(visits[state, action]))
     table[state, action] += step * (reward + gamma * future - table[state, action])
