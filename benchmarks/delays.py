@@ -114,4 +114,5 @@ def _examples(arrived: NDArray[np.float64], vectors: NDArray[np.float32], served
         reward_types=[],
         rewards=np.zeros((size, 0)),
         uses=arrived[:, 3].astype(np.int8),
+        chances=np.zeros(size),
     )
