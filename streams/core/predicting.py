@@ -74,6 +74,6 @@ class Predictor:
                 {target: scores[target][place][0] for target in targets if target not in amounts},
                 {target: reasons[target][place] for target in targets},
                 versions,
-                {target: scores[target][place][0] for target in amounts},
+                {target: scores[target][place][0] for target in targets if target in amounts},
             )
             yield Output(PREDICTIONS, each.key, JSON.encode(value))
