@@ -33,11 +33,13 @@ def measure_tuning(quick: bool) -> dict[str, Any]:
     events, rounds = (20_000, 1) if quick else (100_000, 5)
     variants = _variants()
     found: dict[str, list[float]] = {name: [] for name in variants}
-    start_s = _cpu_s({}, (), engine.PARTITIONS)
+    starts_s: list[float] = []
     for _ in range(rounds):
+        starts_s.append(_cpu_s({}, (), engine.PARTITIONS))
         for name, (settings, program) in variants.items():
-            found[name].append((_cpu_s(settings, program, events) - start_s) / events * 1e6)
-    us = {name: median(values) for name, values in found.items()}
+            found[name].append(_cpu_s(settings, program, events))
+    start_s = median(starts_s)
+    us = {name: (median(values) - start_s) / events * 1e6 for name, values in found.items()}
     return {
         "events": events,
         "rounds": rounds,
