@@ -3,7 +3,8 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -14,6 +15,9 @@ from streams.contract.settings import Engine, Kafka
 
 Partition = tuple[str, int]
 """A source topic and a partition of it."""
+
+_LINES: Final = 8
+"""How many batches may wait for acknowledgements at once."""
 
 
 class Outputs(Protocol):
@@ -37,21 +41,17 @@ class Outputs(Protocol):
 
 
 class ProducerOutputs:
-    """At least once: an idempotent producer, ``acks=all``.
+    """At least once: idempotent producers, ``acks=all``.
 
-    Deliveries that fail call back; deliveries that succeed do not, which saves a Python call for each record.
+    Batches of several partitions are under way at once, and each has a producer to itself while it waits, or it would
+    wait for what the others produce meanwhile, too.
     """
 
     def __init__(self, kafka: Kafka, engine: Engine) -> None:
-        self._failures: list[str] = []
-        self._timeout_s = engine.delivery_timeout_s
-        self._producer = Producer(
-            {
-                **producer_configuration(kafka, engine),
-                "delivery.report.only.error": True,
-                "on_delivery": self._note_failure,
-            }
-        )
+        self._free: asyncio.LifoQueue[_Line] = asyncio.LifoQueue()
+        for _ in range(_LINES):
+            self._free.put_nowait(_Line(kafka, engine))
+        self._threads = ThreadPoolExecutor(_LINES, "deliveries")
 
     async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
         await self._deliver(outputs)
@@ -61,13 +61,39 @@ class ProducerOutputs:
         return len(rows)
 
     async def _deliver(self, outputs: Sequence[Output]) -> None:
-        if outputs:
-            produce(self._producer, outputs)
-            await asyncio.get_running_loop().run_in_executor(None, self._flush)
+        if not outputs:
+            return
+        line = await self._free.get()
+        produce(line.producer, outputs)
+        await asyncio.get_running_loop().run_in_executor(self._threads, line.flush)
+        self._free.put_nowait(line)
 
-    def _flush(self) -> None:
+
+class _Line:
+    """A producer for one batch at a time.
+
+    Deliveries that fail call back; deliveries that succeed do not, which saves a Python call for each record.
+    """
+
+    def __init__(self, kafka: Kafka, engine: Engine) -> None:
+        self._failures: list[str] = []
+        self._timeout_s = engine.delivery_timeout_s
+        self.producer = Producer(
+            {
+                **producer_configuration(kafka, engine),
+                "delivery.report.only.error": True,
+                "on_delivery": self._note_failure,
+            }
+        )
+
+    def flush(self) -> None:
+        """Returns when all that was produced is acknowledged.
+
+        Raises:
+            UndeliveredOutput: A record was not.
+        """
         # Twice the delivery time-out: within it librdkafka itself reports every record, delivered or not.
-        remaining = self._producer.flush(self._timeout_s * 2)
+        remaining = self.producer.flush(self._timeout_s * 2)
         if remaining or self._failures:
             raise UndeliveredOutput(f"{remaining} records outstanding; {'; '.join(self._failures[:3])}")
 

@@ -8,6 +8,7 @@ Whoever opens it sees to it, too, that the transaction before has ended in all i
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -28,6 +29,8 @@ _FENCED: Final = frozenset(
         KafkaError.INVALID_PRODUCER_ID_MAPPING,
     }
 )
+_THREADS: Final = ThreadPoolExecutor(32, "transactions")
+"""Where commits are waited for; the event loop's own threads would be six on two cores."""
 
 
 class TransactionalOutputs:
@@ -131,4 +134,4 @@ def _explained(error: KafkaException) -> UndeliveredOutput:
 
 
 async def _in_thread(step: partial[None]) -> None:
-    await asyncio.get_running_loop().run_in_executor(None, step)
+    await asyncio.get_running_loop().run_in_executor(_THREADS, step)

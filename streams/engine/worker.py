@@ -1,6 +1,5 @@
 """Runs a fold on a Faust worker: opens partitions, takes batches through the protocol, ends the process on failure."""
 
-import asyncio
 import sys
 import traceback
 from collections.abc import Callable
@@ -9,13 +8,14 @@ from typing import Any, cast
 
 import msgspec
 from faust import Stream
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
 from streams.contract.errors import BrokenInvariant, FencedWorker, HeadraceError, RefusedStart
 from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, decode_partition_row
 from streams.contract.settings import Settings
 from streams.engine.exits import FAILED, FENCED, REFUSED, end_process
 from streams.engine.hot_rows import HotRows
+from streams.engine.lanes import Lanes
 from streams.engine.offsets import Offsets
 from streams.engine.outputs import Outputs
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
@@ -57,22 +57,20 @@ class FoldWorker:
         return {number: partition.position for number, partition in self.partitions.copy().items()}
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Folds every batch of the stream; a batch that has begun is finished before a cancellation is heard."""
-        async for event in cast(Stream[Any], stream).noack().events():
-            batch = asyncio.ensure_future(self._fold(event))
-            try:
-                await asyncio.shield(batch)
-            except asyncio.CancelledError:
-                await batch
-                raise
-
-    async def _fold(self, event: EventT[Any]) -> None:
-        batch: Any = event.message.value
+        """Folds every batch of the stream; what was taken from it is finished before a cancellation is heard."""
+        lanes = Lanes(self._fold, self.engine.limits.batch_records)
         try:
-            partition = self._open(event.message.partition)
+            async for event in cast(Stream[Any], stream).noack().events():
+                await lanes.put(event)
+        finally:
+            await lanes.drain()
+
+    async def _fold(self, number: int, batch: Batch, acknowledge: Callable[[], None]) -> None:
+        try:
+            partition = self._open(number)
             lost = self._lost(partition, batch) if batch.records else 0
             self._refresh()
-            await commit_batch(self.engine, partition, batch.records, event.ack, lost)
+            await commit_batch(self.engine, partition, batch.records, acknowledge, lost)
             if batch.records or batch.begin <= partition.position:
                 partition.position = batch.end
         except RefusedStart as refusal:
