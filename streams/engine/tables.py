@@ -1,5 +1,6 @@
 """Faust's RocksDB tables, read and written a batch at a time, and recovered from the changelog at full speed."""
 
+import asyncio
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from faust.tables.recovery import Recovery
 from faust.types import TP
 from yarl import URL
 
-from streams.contract.errors import RefusedStart
+from streams.contract.errors import BrokenInvariant, RefusedStart
 from streams.contract.fold import PARTITION_KEY, RowHeader
 from streams.contract.settings import Engine
 from streams.engine.exits import FAILED, REFUSED, end_process
@@ -47,11 +48,14 @@ class BatchStore(rocksdb.Store):
         on_change: Called with a partition whose rows are recovered, or whose database is about to be closed: what is
             known of them in memory is out of date.
         on_recovered: Called with a partition and a batch of its changelog that was applied.
+        on_gap: Called with a partition and an offset of its changelog: what came lies behind it, so that it has to be
+            read again from there.
     """
 
     coverage: Callable[[int], Coverage]
     on_change: Changed
     on_recovered: Callable[[int, Batch], None]
+    on_gap: Callable[[int, int], None]
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """Reads many keys at once, ``None`` for those that are not there, in their order."""
@@ -74,17 +78,29 @@ class BatchStore(rocksdb.Store):
     def apply_changelog_batch(self, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
         """Applies fetched changelog batches; for each key the row with the highest guard stays.
 
+        A batch that does not join what the disk has is left out. It was read before its partition was sought back, and
+        what precedes it was dropped: Faust empties its queue whenever the flow is resumed.
+
         Faust would only log an error here and spin, so any ends the process.
         """
         try:
             for event in batch:
                 partition, fetched = event.message.partition, event.message.value
+                follows = self._next(partition)
+                if fetched.begin > follows:
+                    self._refuse_gap(TP(self.table.changelog_topic_name, partition))
+                    self.on_gap(partition, follows)
+                    continue
                 self.on_change(partition)
                 self._recover(partition, fetched.records, event.message.offset)
                 self.on_recovered(partition, fetched)
         except BaseException:  # noqa: BLE001 - Faust would go on without these rows
             traceback.print_exc(file=sys.__stderr__)
             end_process(FAILED, "a changelog could not be applied")
+
+    def _next(self, partition: int) -> int:
+        reached = self._db_for_partition(partition).get(self.offset_key)
+        return 0 if reached is None else int(reached) + 1
 
     def _recover(self, partition: int, records: Sequence[Any], reached: int) -> None:
         newest: dict[bytes, tuple[int, bytes]] = {}
@@ -182,11 +198,20 @@ class BatchTable(faust.Table[bytes, bytes]):
         store.coverage = lambda partition: self._coverage(self._changelog, partition)
         store.on_change = self._tell_change
         store.on_recovered = self._tell_recovered
+        store.on_gap = self._read_again
         return store
 
     def _tell_change(self, partition: int) -> None:
         for callback in self._on_change:
             callback(partition)
+
+    def _read_again(self, partition: int, offset: int) -> None:
+        changelog = TP(self._changelog, partition)
+        recovery = cast(TableManager, self.app.tables).recovery
+        if changelog not in recovery.standby_tps:
+            raise BrokenInvariant(f"{changelog.topic}[{partition}] was not read from offset {offset} on")
+        recovery.standby_offsets[changelog] = offset - 1
+        self._seeking = asyncio.ensure_future(self.app.consumer.seek_wait({changelog: offset}))
 
     def _tell_recovered(self, partition: int, batch: Batch) -> None:
         recovery = cast(TableManager, self.app.tables).recovery

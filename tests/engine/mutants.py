@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
@@ -166,6 +166,18 @@ def slow_recovery() -> Replacements:
     return [(BatchStore, "_recover", slowly)]
 
 
+def standby_loses_a_batch() -> Replacements:
+    """The second batch that a standby gets is dropped, as one that waits in Faust's queue when the flow is resumed."""
+    apply = BatchStore.apply_changelog_batch
+    number = itertools.count()
+
+    def losing(self: Any, batch: Iterable[Any], to_key: Any, to_value: Any) -> None:
+        followed = self.app.tables.recovery.standby_tps
+        apply(self, [each for each in batch if each.message.tp not in followed or next(number) != 1], to_key, to_value)
+
+    return [(BatchStore, "apply_changelog_batch", losing)]
+
+
 def jumping_clock() -> Replacements:
     """The wall clock jumps by a day, forth and back, at every look."""
     jumps = itertools.cycle((86_400.0, -86_400.0, 0.0))
@@ -194,5 +206,6 @@ MISHAPS: Final[dict[str, Callable[[], Replacements]]] = {
     "killed-among-rows": killed_among_rows,
     "clock": jumping_clock,
     "slow-recovery": slow_recovery,
+    "standby-loses-a-batch": standby_loses_a_batch,
 }
 """Nothing wrong with the worker; something happens to it."""

@@ -12,8 +12,10 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.contract.errors import BrokenInvariant
 from streams.contract.settings import load_settings
 from streams.contract.topics import USERS_CHANGELOG
+from streams.engine.offsets import Coverage
 from streams.engine.tables import BatchStore, standby_left
 from streams.engine.transport import Batch
 from tests.engine import counting
@@ -104,6 +106,26 @@ def test_a_standby_is_ready_when_it_has_read_what_there_was_even_where_that_is_n
     assert len(caplog.messages) == 2
     watchdog.settled(set())
     assert watchdog.condition().standby_left is None
+
+
+def test_a_batch_that_does_not_join_what_the_disk_has_is_left_out_and_read_again(
+    table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, partition = table.data, next(partitions_used)
+    again: list[tuple[int, int]] = []
+    monkeypatch.setattr(store, "on_gap", lambda *place: again.append(place))
+    monkeypatch.setattr(store, "coverage", lambda _: Coverage(0, 9))
+    rows = [(b"%d" % offset, 1, 0) for offset in range(9)]
+    # A fetch from before a seek comes first, then what was sought.
+    for begin, end, known in ((0, 2, 2), (5, 9, 2), (2, 7, 7), (5, 9, 9)):
+        store.apply_changelog_batch([changelog_batch(partition, rows[begin:end], begin)], None, None)
+        assert len(list(store.scan(partition))) == known
+    assert again == [(partition, 2)]
+
+
+def test_a_gap_in_the_changelog_of_an_active_partition_is_a_broken_invariant(table: Any) -> None:
+    with pytest.raises(BrokenInvariant, match="was not read from offset 2 on"):
+        table._read_again(next(partitions_used), 2)
 
 
 def test_what_is_known_of_a_partition_in_memory_is_forgotten_when_its_rows_are_recovered(table: Any) -> None:
