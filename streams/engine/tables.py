@@ -88,7 +88,7 @@ class BatchStore(rocksdb.Store):
                 partition, fetched = event.message.partition, event.message.value
                 follows = self._next(partition)
                 if fetched.begin > follows:
-                    self._refuse_gap(TP(self.table.changelog_topic_name, partition))
+                    self._refuse_gap(TP(cast("BatchTable", self.table).changelog_topic_name, partition))
                     self.on_gap(partition, follows)
                     continue
                 self.on_change(partition)
