@@ -96,6 +96,7 @@ def test_the_faust_command_runs_the_app(tmp_path: Path) -> None:
         finally:
             process.kill()
         assert process.returncode == 0
-        assert errors == b""
+        # On a busy machine Faust says of its timers that they are late.
+        assert [line for line in errors.splitlines() if b" is overlapping " not in line] == []
         assert b"\x1b[?25" not in output
         assert len(it.inspect("users", "disk")) == 99
