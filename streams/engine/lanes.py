@@ -9,12 +9,11 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Final
 
 from faust.types import EventT
 
-from streams.engine.transport import Batch
+from streams.engine.transport import Batch, joined
 
 AT_ONCE: Final = 4
 """How many batches may be under way. One more lane would not wait less for the broker, but have smaller batches."""
@@ -91,14 +90,6 @@ class Lanes:
         self._waiting_records -= records
         self._room.set()
         return events
-
-
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Makes one batch of batches that follow each other."""
-    if len(batches) == 1:
-        return batches[0]
-    records = list(chain.from_iterable(batch.records for batch in batches))
-    return Batch(records, batches[0].begin, batches[-1].end, sum(batch.jumped for batch in batches))
 
 
 def _batch(event: EventT[Any]) -> Batch:

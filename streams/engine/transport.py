@@ -7,6 +7,7 @@ a partition are acknowledged in order.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain, pairwise
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -41,10 +42,14 @@ class Batch:
         self.end = end
         self.jumped = jumped
 
-    def then(self, later: "Batch") -> "Batch":
-        """Joins what was read next."""
-        jumped = self.jumped + later.jumped + max(later.begin - self.end, 0)
-        return Batch([*self.records, *later.records], self.begin, later.end, jumped)
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Makes one batch of batches that were read one after another; offsets between them are jumped."""
+    if len(batches) == 1:
+        return batches[0]
+    records = list(chain.from_iterable(batch.records for batch in batches))
+    between = sum(max(later.begin - earlier.end, 0) for earlier, later in pairwise(batches))
+    return Batch(records, batches[0].begin, batches[-1].end, sum(batch.jumped for batch in batches) + between)
 
 
 class Holding:
@@ -61,7 +66,7 @@ class Holding:
         ready: dict[TP, Batch] = {}
         for tp, batch in fetched.items():
             if tp.topic in self._hold_s:
-                self._held[tp] = self._held[tp].then(batch) if tp in self._held else batch
+                self._held[tp] = joined([self._held[tp], batch]) if tp in self._held else batch
                 self._since.setdefault(tp, now)
             else:
                 ready[tp] = batch

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from streams.contract.settings import Kafka, Settings
 from streams.engine.app import BatchApp
-from streams.engine.transport import Batch, BatchConsumer, Holding
+from streams.engine.transport import Batch, BatchConsumer, Holding, joined
 
 HELD, DIRECT = "experiences", "clickstream"
 HOLD_MS, BATCH_RECORDS, LEAST_WAIT_S = 500, 10, 0.05
@@ -126,8 +126,8 @@ def test_every_bootstrap_server_is_one_of_its_own() -> None:
 
 def test_markers_between_two_fetches_are_no_jump_and_what_the_broker_dropped_is_one() -> None:
     first, marker, later = Batch(["a"], 3, 4), Batch([], 4, 6), Batch(["b"], 9, 10)
-    joined = first.then(marker).then(later)
-    assert (joined.records, joined.begin, joined.end, joined.jumped) == (["a", "b"], 3, 10, 3)
+    whole = joined([joined([first, marker]), later])
+    assert (whole.records, whole.begin, whole.end, whole.jumped) == (["a", "b"], 3, 10, 3)
 
 
 def test_what_is_fetched_while_the_flow_stops_is_messages_too(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
