@@ -10,6 +10,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 
 _text = CompactString("utf-8")
+_topics = CompactArray(("name", _text), ("partitions", CompactArray(Int32)), ("tags", TaggedFields))
 
 
 class _DescribedTransactions(Response):  # type: ignore[misc]  # aiokafka has no types
@@ -27,7 +28,7 @@ class _DescribedTransactions(Response):  # type: ignore[misc]  # aiokafka has no
                 ("start_time_ms", Int64),
                 ("producer_id", Int64),
                 ("producer_epoch", Int16),
-                ("topics", CompactArray(("name", _text), ("partitions", CompactArray(Int32)), ("tags", TaggedFields))),
+                ("topics", _topics),
                 ("tags", TaggedFields),
             ),
         ),
@@ -97,10 +98,7 @@ class _DescribeProducers(RequestStruct):  # type: ignore[misc]
     API_KEY = 61
     API_VERSION = 0
     RESPONSE_TYPE = _DescribedProducers
-    SCHEMA = Schema(
-        ("topics", CompactArray(("name", _text), ("partitions", CompactArray(Int32)), ("tags", TaggedFields))),
-        ("tags", TaggedFields),
-    )
+    SCHEMA = Schema(("topics", _topics), ("tags", TaggedFields))
 
 
 class DescribeProducers(Request[_DescribeProducers]):  # type: ignore[misc]

@@ -86,9 +86,11 @@ class BatchStore(rocksdb.Store):
         try:
             for event in batch:
                 partition, fetched = event.message.partition, event.message.value
-                follows = self._next(partition)
+                changelog = TP(cast("BatchTable", self.table).changelog_topic_name, partition)
+                reached = self.persisted_offset(changelog)
+                follows = 0 if reached is None else reached + 1
                 if fetched.begin > follows:
-                    self._refuse_gap(TP(cast("BatchTable", self.table).changelog_topic_name, partition))
+                    self._refuse_gap(changelog)
                     self.on_gap(partition, follows)
                     continue
                 self.on_change(partition)
@@ -97,10 +99,6 @@ class BatchStore(rocksdb.Store):
         except BaseException:  # noqa: BLE001 - Faust would go on without these rows
             traceback.print_exc(file=sys.__stderr__)
             end_process(FAILED, "a changelog could not be applied")
-
-    def _next(self, partition: int) -> int:
-        reached = self._db_for_partition(partition).get(self.offset_key)
-        return 0 if reached is None else int(reached) + 1
 
     def _recover(self, partition: int, records: Sequence[Any], reached: int) -> None:
         newest: dict[bytes, tuple[int, bytes]] = {}
