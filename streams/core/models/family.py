@@ -176,12 +176,13 @@ class Family:
         else:
             taken = (labels > 0.5) | (chances < self._target.negatives)
             weights = np.where(labels > 0.5, weights, weights / self._target.negatives)
+        learned = (scaled, labels, weights) if taken.all() else (scaled[taken], labels[taken], weights[taken])
         for member in self._members.values():
-            member.learn_many(scaled[taken], labels[taken], weights[taken])
+            member.learn_many(*learned)
         if self._fresh is not None:
             self._fresh.learn_many(scaled, labels, weights, taken)
         if served is not None:
-            self.learn_blend(Served(served.members, served.probabilities[taken]), labels[taken], weights[taken])
+            self.learn_blend(Served(served.members, served.probabilities[taken]), *learned[1:])
 
     def learn_blend(self, served: Served, labels: Float64Array, weights: Float64Array) -> None:
         """Has the member that combines the others learn, by final labels."""
