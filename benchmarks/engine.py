@@ -151,14 +151,7 @@ def run_worker(
         engine: Settings of that section, other than the defaults.
     """
     with tempfile.TemporaryDirectory() as data_dir:
-        environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-            "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
-            "HEADRACE_ENGINE__APP_ID": GROUP,
-            "PYTHONPATH": str(ROOT),
-            **{f"HEADRACE_ENGINE__{key.upper()}": str(value) for key, value in engine.items()},
-        }
+        environment = _environment(broker.bootstrap_servers, data_dir, engine)
         worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
         try:
             if until is None:
@@ -174,6 +167,39 @@ def run_worker(
                 worker.wait()
     # The kernel counts in bytes on macOS, in KiB elsewhere.
     return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+@contextmanager
+def worker_of(
+    servers: str, command: Sequence[str], stderr: int | None = None, **engine: object
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Has a worker on an empty disk meanwhile, and ends it in peace.
+
+    Args:
+        engine: Settings of that section, other than the defaults.
+    """
+    with tempfile.TemporaryDirectory() as data_dir:
+        environment = _environment(servers, data_dir, engine)
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+        try:
+            yield worker
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(30.0)
+        finally:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+
+def _environment(servers: str, data_dir: str, engine: Mapping[str, object]) -> dict[str, str]:
+    return {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
+        "HEADRACE_ENGINE__APP_ID": GROUP,
+        "PYTHONPATH": str(ROOT),
+        **{f"HEADRACE_ENGINE__{key.upper()}": str(value) for key, value in engine.items()},
+    }
 
 
 def wait_until_committed(

@@ -8,9 +8,6 @@ that a reader of committed records had it. Publisher, reader, worker and broker 
 """
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,7 +23,7 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from numpy.typing import NDArray
 
-from benchmarks.engine import PARTITIONS, ROOT
+from benchmarks.engine import PARTITIONS, worker_of
 from benchmarks.shop import Shop
 from streams.contract.events import encode_event
 from streams.contract.settings import Settings
@@ -69,11 +66,11 @@ def answers(servers: str, fold: str, promise: str, rate: int, seconds: float) ->
     """Publishes for so long, after it has settled, and waits for every answer."""
     make_topics_anew(servers, Settings().topics)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        trace = folder / "trace"
+        trace = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "trace"
         reader = stack.enter_context(_reader(servers, FOLDS[fold]))
         publisher = Publisher(servers, rate, WARM_UP + int(rate * (SETTLED_S + seconds)))
-        with _worker(servers, promise, fold, folder / "data", trace):
+        command = [sys.executable, "-m", "benchmarks.traced_worker", fold, str(trace)]
+        with worker_of(servers, command, delivery=promise):
             publisher.warm_up(reader)
             publisher.start(SETTLED_S + seconds)
             read = _read(reader, publisher)
@@ -192,27 +189,6 @@ def _reader(servers: str, topic: str) -> Iterator[Consumer]:
     reader.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     yield reader
     reader.close()
-
-
-@contextmanager
-def _worker(servers: str, promise: str, fold: str, data_dir: Path, trace: Path) -> Iterator[None]:
-    environment = {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": servers,
-        "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
-        "HEADRACE_ENGINE__DELIVERY": promise,
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [sys.executable, "-m", "benchmarks.traced_worker", fold, str(trace)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        yield
-        process.send_signal(signal.SIGTERM)
-        process.wait(30.0)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def main() -> None:

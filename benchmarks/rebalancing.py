@@ -23,12 +23,12 @@ from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPa
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.engine import GROUP, PARTITIONS
-from benchmarks.transactions import Address
 from streams.contract.events import Event, encode_event
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, USERS_CHANGELOG, topics
 from streams.ops.apache import ApacheKafka
 from tests.broker.fresh import make_topics_anew
+from tests.broker.running import Address
 from tests.chaos.oracle import Verdict, judge
 from tests.engine.counting import Count
 from tests.engine.running import Process, Supervisor

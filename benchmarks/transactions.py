@@ -3,35 +3,27 @@
 The rates are by the wall clock, broker and worker on one machine; compare the two of a batch size with each other.
 """
 
-import os
-import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import numpy as np
 import orjson
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from benchmarks.engine import COUNTING, PARTITIONS, ROOT, publish
+from benchmarks.engine import COUNTING, PARTITIONS, publish, worker_of
 from streams.contract.events import Event, encode_event
 from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, topics
 from streams.engine.offsets import Offsets
 from streams.ops.apache import ApacheKafka
 from tests.broker.fresh import make_topics_anew
+from tests.broker.running import Address
 
 PROMISES: Final = ("at-least-once", "transactions")
 RATES_PER_S: Final = (500, 2000)
 WARM_UP_S: Final = 3.0
 TIMEOUT_S: Final = 300.0
-
-
-class Address(NamedTuple):
-    bootstrap_servers: str
 
 
 def measure_transactions(quick: bool) -> dict[str, Any]:
@@ -114,23 +106,5 @@ def latencies(servers: str, promise: str, rate_per_s: int, seconds: float) -> di
     return {f"p{percent}_ms": round(float(np.percentile(waited_ms, percent)), 1) for percent in (50, 99)}
 
 
-@contextmanager
-def worker(servers: str, promise: str, batch_records: int) -> Iterator[None]:
-    with tempfile.TemporaryDirectory() as data_dir:
-        environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": servers,
-            "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
-            "HEADRACE_ENGINE__DELIVERY": promise,
-            "HEADRACE_ENGINE__BATCH_RECORDS": str(batch_records),
-            "HEADRACE_ENGINE__COMMIT_INTERVAL_S": "0.1",
-        }
-        process = subprocess.Popen(COUNTING, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            yield
-            process.send_signal(signal.SIGTERM)
-            process.wait(30.0)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+def worker(servers: str, promise: str, batch_records: int) -> AbstractContextManager[Any]:
+    return worker_of(servers, COUNTING, delivery=promise, batch_records=batch_records, commit_interval_s=0.1)

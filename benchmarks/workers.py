@@ -5,9 +5,7 @@ is in the processor time of an event. It reads that of other processes from /pro
 """
 
 import os
-import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -97,7 +95,10 @@ def _apache() -> Iterator[Broker]:
 def _run(broker: Broker, workers: int, events: int) -> Run:
     backlog = [(encode_event(event), event.user_id) for event in Shop().events(WARM_UP + events)]
     with ExitStack() as stack:
-        pids = [stack.enter_context(_worker(broker)) for _ in range(workers)]
+        started = (
+            engine.worker_of(broker.bootstrap_servers, pipeline.WORKER, subprocess.DEVNULL) for _ in range(workers)
+        )
+        pids = [stack.enter_context(each).pid for each in started]
         offsets = stack.enter_context(Offsets(Kafka(bootstrap_servers=broker.bootstrap_servers), group=engine.GROUP))
         producer = stack.enter_context(engine.publisher(broker))
         for value, key in backlog[:WARM_UP]:
@@ -114,26 +115,6 @@ def _run(broker: Broker, workers: int, events: int) -> Run:
         wall_s = time.monotonic() - begun_s
         *workers_s, broker_s = (_cpu_s(pid) - before for pid, before in zip((*pids, broker.pid), cpu_s, strict=True))
     return Run(wall_s, sum(workers_s), broker_s)
-
-
-@contextmanager
-def _worker(broker: Broker) -> Iterator[int]:
-    with tempfile.TemporaryDirectory() as data_dir:
-        environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-            "HEADRACE_ENGINE__DATA_DIR": f'"{data_dir}"',
-            "PYTHONPATH": str(engine.ROOT),
-        }
-        process = subprocess.Popen(pipeline.WORKER, cwd=engine.ROOT, env=environment, stderr=subprocess.DEVNULL)
-        try:
-            yield process.pid
-            process.send_signal(signal.SIGTERM)
-            process.wait(30.0)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
 
 
 def _wait(offsets: Offsets) -> None:
