@@ -15,7 +15,7 @@ from tests.system.test_replayed_file import check_rows, write_taobao
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-LINES: Final = 20_000
+LINES: Final = 30_000
 KEPT_BY_THE_EMBEDDED_BROKER: Final = 5 * 2**20
 """Bytes of a partition."""
 
