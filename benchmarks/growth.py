@@ -24,6 +24,7 @@ from streams.contract.records import ItemSummary, decode_recommendation
 from streams.contract.settings import Engine, Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, RECOMMENDATIONS
 from streams.core.relations import ItemRow
+from streams.engine.databases import Databases
 from streams.engine.garbage import collect_seldom
 
 SIZES: Final[dict[str, tuple[int, ...]]] = {
@@ -46,7 +47,8 @@ class DiskTables:
     """Rows of all partitions, opened as the engine opens them."""
 
     def __init__(self, folder: Path, partitions: int, limits: Engine) -> None:
-        self.tables = [DiskTable(folder / str(number), limits) for number in range(partitions)]
+        databases = Databases(limits)
+        self.tables = [DiskTable(folder / str(number), databases) for number in range(partitions)]
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         return self.tables[partition].read(partition, keys)
@@ -115,30 +117,41 @@ class GrownShop:
             self._users.write(number, part, 0)
 
     def _fill_items(self, items: int, settings: Settings) -> None:
-        """Gives every item a row and all the neighbours that it may have."""
-        width = settings.items.neighbours
-        strengths = [float(width - rank) for rank in range(width)]
-        encode_row = self.core.relations.engine.fold.encode_row
         summaries = []
-        for number in range(items):
-            others = [f"item-{(number + 40 * rank) % items}" for rank in range(1, width + 1)]
-            category, price, key = f"category-{number % 40}", 5.0 + number % 97, b"item-%d" % number
-            row = ItemRow(
-                half_life_ms=settings.items.half_life_s * 1000,
-                landmark_ms=START_MS,
-                first_seen_ms=START_MS,
-                updated_ms=START_MS,
-                published_ms=START_MS,
-                category=category,
-                price=price,
-                popularity=1.0,
-                neighbours=dict(zip(others, strengths, strict=True)),
-            )
-            self.core.relations.table.rows[partition_of(key, self._partitions)][key] = encode_row(row)
-            summaries.append(
-                ItemSummary(key.decode(), category, price, START_MS, START_MS, 1.0, 0.0, 0.0, others, strengths)
-            )
+        encode_row = self.core.relations.engine.fold.encode_row
+        for item in offered(items, settings):
+            key = item.summary.item_id.encode()
+            self.core.relations.table.rows[partition_of(key, self._partitions)][key] = encode_row(item.row)
+            summaries.append(item.summary)
         self.core.catalogue.apply(summaries)
+
+
+class Offered(NamedTuple):
+    """An item as relations keep it, and as feeds tell of it."""
+
+    row: ItemRow
+    summary: ItemSummary
+
+
+def offered(items: int, settings: Settings) -> Iterator[Offered]:
+    """Makes items with all the neighbours that they may have."""
+    width = settings.items.neighbours
+    strengths = [float(width - rank) for rank in range(width)]
+    for number in range(items):
+        others = [f"item-{(number + 40 * rank) % items}" for rank in range(1, width + 1)]
+        item_id, category, price = f"item-{number}", f"category-{number % 40}", 5.0 + number % 97
+        row = ItemRow(
+            half_life_ms=settings.items.half_life_s * 1000,
+            landmark_ms=START_MS,
+            first_seen_ms=START_MS,
+            updated_ms=START_MS,
+            published_ms=START_MS,
+            category=category,
+            price=price,
+            popularity=1.0,
+            neighbours=dict(zip(others, strengths, strict=True)),
+        )
+        yield Offered(row, ItemSummary(item_id, category, price, START_MS, START_MS, 1.0, 0.0, 0.0, others, strengths))
 
 
 def left_rows() -> list[bytes]:

@@ -13,19 +13,19 @@ from typing import Any, Final
 
 import msgspec
 import rocksdict
-from faust.stores.rocksdb import RocksDBOptions
 
 from streams.contract.events import Event, encode_event
 from streams.contract.fold import PARTITION_KEY, PartitionRow, decode_partition_row
 from streams.contract.outputs import Output
 from streams.contract.records import ItemSummary
-from streams.contract.settings import Engine, Kafka, Settings
+from streams.contract.settings import Kafka, Settings
 from streams.core.behaviour import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
 from streams.core.policies.models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.allocator import keep_freed_memory
+from streams.engine.databases import Databases
 from streams.engine.garbage import collect_seldom
 from streams.engine.hot_rows import HotRows
 from streams.engine.memory import MemoryRecord
@@ -47,14 +47,9 @@ REPORTS: Final = 8
 class DiskTable:
     """One partition's table, opened as the engine opens it."""
 
-    def __init__(self, path: Path, limits: Engine) -> None:
+    def __init__(self, path: Path, databases: Databases) -> None:
         self._path = str(path)
-        self._options = RocksDBOptions(
-            driver="rocksdict",
-            write_buffer_size=limits.write_buffer_bytes,
-            block_cache_size=limits.block_cache_bytes,
-        )
-        self.database: Any = rocksdict.Rdict(self._path, options=self._options.as_options())
+        self.database: Any = rocksdict.Rdict(self._path, options=databases.as_options())
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         return list(self.database.get(list(keys))) if keys else []
@@ -103,14 +98,14 @@ def measure_users(quick: bool) -> dict[str, Any]:
     collect_seldom()  # as a worker does, and what follows
     keep_freed_memory()
     with tempfile.TemporaryDirectory(prefix="headrace-users-") as folder:
-        table = DiskTable(Path(folder) / "table", settings.engine)
+        table = DiskTable(Path(folder) / "table", Databases(settings.engine))
         before_mib = rss_mib()
         begun_ns = time.process_time_ns()
         rss = asyncio.run(_fold(settings, table, users))
         folded_ns = time.process_time_ns() - begun_ns
         written_mib = table.disk_mib()
         table.close()
-        table = DiskTable(Path(folder) / "table", settings.engine)
+        table = DiskTable(Path(folder) / "table", Databases(settings.engine))
         begun_ns = time.process_time_ns()
         opened = _open(_fold_of(settings), table)
         reopened_ns = time.process_time_ns() - begun_ns

@@ -12,8 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaException
-
 from benchmarks import engine, pipeline
 from benchmarks.shop import Shop
 from streams.contract.events import encode_event
@@ -106,14 +104,14 @@ def _run(broker: Broker, workers: int, events: int) -> Run:
         producer.flush()
         _wait(offsets)
         time.sleep(SETTLED_S)
-        cpu_s = [_cpu_s(pid) for pid in (*pids, broker.pid)]
+        cpu_s = [cpu_s_of(pid) for pid in (*pids, broker.pid)]
         begun_s = time.monotonic()
         for value, key in backlog[WARM_UP:]:
             producer.produce(CLICKSTREAM, value, key)
         producer.flush()
         _wait(offsets)
         wall_s = time.monotonic() - begun_s
-        *workers_s, broker_s = (_cpu_s(pid) - before for pid, before in zip((*pids, broker.pid), cpu_s, strict=True))
+        *workers_s, broker_s = (cpu_s_of(pid) - before for pid, before in zip((*pids, broker.pid), cpu_s, strict=True))
     return Run(wall_s, sum(workers_s), broker_s)
 
 
@@ -122,19 +120,12 @@ def _wait(offsets: Offsets) -> None:
     deadline_s = time.monotonic() + TIMEOUT_S
     for source in SOURCES:
         for number in range(offsets.partitions(source)):
-            while not _is_committed(offsets, source, number):
+            while not engine.is_committed(offsets, source, number):
                 if time.monotonic() > deadline_s:
                     raise RuntimeError(f"the workers have not committed {source}[{number}]")
                 time.sleep(0.05)
 
 
-def _is_committed(offsets: Offsets, source: str, number: int) -> bool:
-    try:
-        return offsets.committed(source, number) >= offsets.coverage(source, number).end
-    except KafkaException:
-        return False  # The group has no coordinator before it has a member.
-
-
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S

@@ -62,6 +62,8 @@ class Engine(Section, frozen=True):
         max_output_bytes: Of one record; a larger one stops the worker before anything is produced.
         max_row_bytes: Likewise of one row.
         dead_letter_bytes: What a dead letter keeps of the record.
+        block_cache_bytes: What all tables of a worker keep in memory of what is on disk, together.
+        write_buffer_bytes: What they keep in memory before it is written to disk, together.
     """
 
     app_id: str = "headrace"
@@ -84,8 +86,8 @@ class Engine(Section, frozen=True):
     max_output_bytes: Positive = 900_000
     max_row_bytes: Positive = 900_000
     dead_letter_bytes: Positive = 4096
-    block_cache_bytes: Positive = 16 * 1024 * 1024
-    write_buffer_bytes: Positive = 8 * 1024 * 1024
+    block_cache_bytes: Positive = 64 * 1024 * 1024
+    write_buffer_bytes: Positive = 64 * 1024 * 1024
 
 
 class Time(Section, frozen=True):

@@ -16,6 +16,7 @@ from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIENCES, RELATIONS
 from streams.engine.allocator import keep_freed_memory
 from streams.engine.connection import faust_credentials
+from streams.engine.databases import Databases
 from streams.engine.delivery import Delivery
 from streams.engine.exits import FAILED, OVERDUE, REFUSED, UNREACHABLE, end_process
 from streams.engine.garbage import collect_seldom
@@ -83,6 +84,7 @@ class BatchApp(faust.App):
         self.offsets = Offsets(kafka)
         self.outputs = Delivery(settings)
         self.watchdog = Watchdog(kafka, group, engine.watchdog_s)
+        self._databases = Databases(engine)
         self.is_started = False
         self._is_ending = False
         self._rebalance_since_s = monotonic()
@@ -113,7 +115,7 @@ class BatchApp(faust.App):
             changelog=changelog,
             coverage=self.offsets.coverage,
             watchdog=self.watchdog,
-            engine=self.settings.engine,
+            databases=self._databases,
         )
         return cast(BatchTable, table)
 

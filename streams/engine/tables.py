@@ -17,7 +17,7 @@ from yarl import URL
 
 from streams.contract.errors import BrokenInvariant, RefusedStart
 from streams.contract.fold import PARTITION_KEY, RowHeader
-from streams.contract.settings import Engine
+from streams.engine.databases import Databases
 from streams.engine.exits import FAILED, REFUSED, end_process
 from streams.engine.offsets import Coverage
 from streams.engine.transport import Batch
@@ -150,6 +150,7 @@ class BatchTable(faust.Table[bytes, bytes]):
     Args:
         changelog: Name of its changelog topic.
         coverage: See :class:`BatchStore`.
+        databases: How the partitions' databases are opened.
 
     Attributes:
         watchdog: Hears of recovered rows here, and of the partitions' positions from the fold that owns the rows.
@@ -162,11 +163,12 @@ class BatchTable(faust.Table[bytes, bytes]):
         changelog: str,
         coverage: Callable[[str, int], Coverage],
         watchdog: Watchdog,
-        engine: Engine,
+        databases: Databases,
         **kwargs: Any,
     ) -> None:
         self._changelog = changelog
         self._coverage = coverage
+        self._databases = databases
         self.watchdog = watchdog
         self._on_change: list[Changed] = []
         super().__init__(
@@ -176,11 +178,7 @@ class BatchTable(faust.Table[bytes, bytes]):
             # A fetched batch counts as one here; 1 would switch on a special case of Faust's recovery.
             recovery_buffer_size=2,
             standby_buffer_size=1,
-            options={
-                "driver": "rocksdict",
-                "write_buffer_size": engine.write_buffer_bytes,
-                "block_cache_size": engine.block_cache_bytes,
-            },
+            options={"driver": "rocksdict"},
             **kwargs,
         )
 
@@ -193,6 +191,7 @@ class BatchTable(faust.Table[bytes, bytes]):
 
     def _new_store_by_url(self, url: str | URL) -> BatchStore:
         store = BatchStore(url, self.app, self, table_name=self.name, loop=self.loop, options=dict(self.options or {}))
+        store.rocksdb_options = self._databases
         store.coverage = lambda partition: self._coverage(self._changelog, partition)
         store.on_change = self._tell_change
         store.on_recovered = self._tell_recovered
