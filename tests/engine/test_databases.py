@@ -16,15 +16,17 @@ DEADLINE_S = 30.0
 
 def test_many_databases_share_one_cache_and_one_bound_on_write_buffers(tmp_path: Path) -> None:
     databases = Databases(Engine(block_cache_bytes=MIB, write_buffer_bytes=WRITE_BUFFERS))
-    opened = [rocksdict.Rdict(str(tmp_path / str(number)), options=databases.as_options()) for number in range(DATABASES)]
+    opened = [
+        rocksdict.Rdict(str(tmp_path / str(number)), options=databases.as_options()) for number in range(DATABASES)
+    ]
     for begin in range(0, 4000, 400):
         for database in opened:
             batch = rocksdict.WriteBatch(raw_mode=True)
             for number in range(begin, begin + 400):
                 batch.put(b"%d" % number, b"%d" % number * 50)
             database.write(batch)
-    # All have written 40 MiB and none has filled a buffer of its own: what is flushed is flushed for all of them. RocksDB
-    # looks at the bound when it writes, and goes a little beyond it.
+    # All have written 40 MiB and none has filled a buffer of its own: what is flushed is flushed for all of them.
+    # RocksDB looks at the bound when it writes, and goes a little beyond it.
     deadline_s = time.monotonic() + DEADLINE_S
     while databases.buffers.get_usage() > 1.5 * WRITE_BUFFERS:
         assert time.monotonic() < deadline_s
