@@ -86,8 +86,8 @@ class Engine(Section, frozen=True):
     max_output_bytes: Positive = 900_000
     max_row_bytes: Positive = 900_000
     dead_letter_bytes: Positive = 4096
-    block_cache_bytes: Positive = 64 * 1024 * 1024
-    write_buffer_bytes: Positive = 64 * 1024 * 1024
+    block_cache_bytes: Positive = 32 * 1024 * 1024
+    write_buffer_bytes: Positive = 32 * 1024 * 1024
 
 
 class Time(Section, frozen=True):

@@ -22,7 +22,7 @@ _POLL_S: Final = 0.2
 _AT_ONCE: Final = 1000
 _CHECK_S: Final = 5.0
 _LOOK_S: Final = 0.05
-_MOST_WAITING: Final = 10_000
+_MOST_WAITING: Final = 2000
 _ANSWER_S: Final = 1.0
 _MAX_KINDS: Final = 100
 
@@ -139,7 +139,7 @@ class FeedReader(Generic[ValueT]):
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": 8192,
+                "queued.max.messages.kbytes": 1024,
                 "log_level": 2,
             }
         )

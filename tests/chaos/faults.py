@@ -21,6 +21,8 @@ from tests.engine.running import QUICK, Process
 SESSION_S: Final = float(QUICK["ENGINE__SESSION_TIMEOUT_S"])
 FULL_AT_BYTES: Final = 4096
 ROUND_TRIP_MS: Final = 400
+BURSTS: Final = {Request.SYNC_GROUP: 1}
+"""How often in a row each error comes; one of these costs a whole rebalance, and now and then a whole start."""
 
 
 def drawn(it: Scene) -> Process:
@@ -123,7 +125,7 @@ def leader_changes(kafka: ApacheKafka) -> Fault:
 def errors_of(broker: EmbeddedBroker, request: Request, codes: Sequence[int]) -> Fault:
     def fault(it: Scene) -> None:
         """The broker refuses requests of one kind, or closes the connection, while a worker leaves and one comes."""
-        broker.fail_requests(request, [*codes, KafkaError._TRANSPORT] * 4)
+        broker.fail_requests(request, [*codes, KafkaError._TRANSPORT] * BURSTS.get(request, 4))
         it.publish(200)
         sigterm(it)
 
