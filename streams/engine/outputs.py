@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -16,6 +17,8 @@ from streams.contract.settings import Engine, Kafka
 Partition = tuple[str, int]
 """A source topic and a partition of it."""
 
+_LOOK_S: Final = 0.001
+"""Nobody tells a producer of successes, so it has to look; by itself it does so every 10 ms."""
 _LINES: Final = 8
 """How many batches may wait for acknowledgements at once."""
 
@@ -93,7 +96,9 @@ class _Line:
             UndeliveredOutput: A record was not.
         """
         # Twice the delivery time-out: within it librdkafka itself reports every record, delivered or not.
-        remaining = self.producer.flush(self._timeout_s * 2)
+        deadline_s = monotonic() + self._timeout_s * 2
+        while (remaining := self.producer.flush(_LOOK_S)) and monotonic() < deadline_s:
+            pass
         if remaining or self._failures:
             raise UndeliveredOutput(f"{remaining} records outstanding; {'; '.join(self._failures[:3])}")
 
