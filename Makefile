@@ -47,8 +47,9 @@ chaos: $(STAMP) ## Faults under load on Apache Kafka, judged by an oracle; ARGS=
 mutants: $(STAMP) ## The chaos suite against wrong versions of the system, each without one mechanism: each must be missed
 	@.venv/bin/python -m tests.chaos --mutants $(ARGS)
 
+# Most tests wait for workers and brokers, so two at once take half the time; ARGS="-n 0" is for a debugger.
 test: $(STAMP) ## Run the tests and the examples in docstrings; ARGS=... go to pytest
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 FUZZED := tests/contract/test_events.py tests/behaviour/test_row_codec.py tests/engine/test_protocol.py \
   tests/pipeline/test_interrupted_shop.py tests/system/test_hostile_records.py

@@ -57,6 +57,14 @@ def kafka() -> Iterator[str]:
         cluster.stop()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves what needs a broker to one process where there is one broker for all; else each process has its own."""
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        for item in items:
+            if item.get_closest_marker("kafka"):
+                item.add_marker(pytest.mark.xdist_group("kafka"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns a skip that nothing excuses into a failure: only what a mark says may be missing may be missing."""
