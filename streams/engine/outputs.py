@@ -17,8 +17,10 @@ from streams.contract.settings import Engine, Kafka
 Partition = tuple[str, int]
 """A source topic and a partition of it."""
 
-_LOOK_S: Final = 0.001
-"""Nobody tells a producer of successes, so it has to look; by itself it does so every 10 ms."""
+_FIRST_LOOK_S: Final = 0.001
+"""Nobody tells a producer of successes, so it has to look whether all is delivered; by itself it does so every 10 ms."""
+_LOOK_GROWTH: Final = 1.25
+"""Of the time to the next look: what takes long is noticed later, and looked for seldom."""
 _LINES: Final = 8
 """How many batches may wait for acknowledgements at once."""
 
@@ -96,9 +98,9 @@ class _Line:
             UndeliveredOutput: A record was not.
         """
         # Twice the delivery time-out: within it librdkafka itself reports every record, delivered or not.
-        deadline_s = monotonic() + self._timeout_s * 2
-        while (remaining := self.producer.flush(_LOOK_S)) and monotonic() < deadline_s:
-            pass
+        deadline_s, look_s = monotonic() + self._timeout_s * 2, _FIRST_LOOK_S
+        while (remaining := self.producer.flush(look_s)) and monotonic() < deadline_s:
+            look_s *= _LOOK_GROWTH
         if remaining or self._failures:
             raise UndeliveredOutput(f"{remaining} records outstanding; {'; '.join(self._failures[:3])}")
 
