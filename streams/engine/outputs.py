@@ -18,7 +18,7 @@ Partition = tuple[str, int]
 """A source topic and a partition of it."""
 
 _FIRST_LOOK_S: Final = 0.001
-"""Nobody tells a producer of successes, so it has to look whether all is delivered; by itself it does so every 10 ms."""
+"""Nobody tells a producer of successes, so it looks whether all is delivered; by itself it does so every 10 ms."""
 _LOOK_GROWTH: Final = 1.25
 """Of the time to the next look: what takes long is noticed later, and looked for seldom."""
 _LINES: Final = 8
