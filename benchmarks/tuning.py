@@ -20,6 +20,7 @@ SETTINGS: Final = {
 PROGRAMS: Final = (
     "collector_as_python_has_it",
     "allocator_as_glibc_has_it",
+    "turns_as_python_has_them",
     "records_as_aiokafka_has_them",
     "linger_5_ms",
     "uncompressed",

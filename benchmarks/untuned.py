@@ -19,6 +19,10 @@ def allocator_as_glibc_has_it() -> None:
     app.keep_freed_memory = lambda: False
 
 
+def turns_as_python_has_them() -> None:
+    app.take_short_turns = lambda: None
+
+
 def records_as_aiokafka_has_them() -> None:
     transport.PlainRecords._consumer_record = PartitionRecords._consumer_record
 
@@ -52,6 +56,7 @@ UNTUNED: Final[dict[str, Callable[[], None]]] = {
     for function in (
         collector_as_python_has_it,
         allocator_as_glibc_has_it,
+        turns_as_python_has_them,
         records_as_aiokafka_has_them,
         linger_5_ms,
         uncompressed,

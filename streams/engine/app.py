@@ -24,6 +24,7 @@ from streams.engine.incidents import REBALANCE_BEGINS, REBALANCE_ENDS, WORKER_ST
 from streams.engine.offsets import Offsets
 from streams.engine.tables import BatchTable, standby_left
 from streams.engine.transport import BatchTransport, Undecoded
+from streams.engine.turns import take_short_turns
 from streams.engine.watchdog import Watchdog
 
 _REQUEST_S: Final = 90.0
@@ -141,6 +142,7 @@ class BatchApp(faust.App):
         await super().on_start()
         collect_seldom()
         keep_freed_memory()
+        take_short_turns()
         self.watchdog.start()
 
     async def _take_over(self, assigned: set[TP]) -> None:
