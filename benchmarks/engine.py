@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
@@ -26,6 +26,7 @@ from streams.contract.topics import CLICKSTREAM, USERS_CHANGELOG
 from streams.engine.offsets import Offsets
 from streams.ops.broker import EmbeddedBroker
 from tests.engine.counting import Count
+from tests.engine.running import Broker
 
 ROOT: Final = Path(__file__).parents[1]
 TOPICS: Final = {topic.name: topic.partitions for topic in Settings().topics}
@@ -33,13 +34,6 @@ PARTITIONS: Final = Settings().kafka.partitions
 GROUP: Final = Settings().engine.app_id
 USERS: Final = 20_000
 TIMEOUT_S: Final = 900.0
-
-
-class Broker(Protocol):
-    """Whatever kind of broker."""
-
-    @property
-    def bootstrap_servers(self) -> str: ...
 
 
 class Usage(NamedTuple):

@@ -14,14 +14,12 @@ from benchmarks.growth import left_rows, offered
 from benchmarks.shop import Shop
 from benchmarks.workers import SOURCES
 from streams.contract.events import encode_event
-from streams.contract.partitioning import partition_of
 from streams.contract.records import MSGPACK
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, ITEM_ROWS_CHANGELOG, ITEMS, USERS_CHANGELOG
 from streams.core.relations import RelationsFold
 from streams.ops.apache import ApacheKafka
 from tests.broker.fresh import make_topics_anew
-from tests.broker.running import Address
 
 USER_COUNT: Final = 1_000_000
 ITEM_COUNT: Final = 200_000
@@ -33,17 +31,16 @@ def measure_memory(quick: bool) -> dict[str, Any]:
     """Lets a worker recover all rows and learn of all items, and then fold what shoppers do."""
     users, items, events = (each // 10 if quick else each for each in (USER_COUNT, ITEM_COUNT, EVENTS))
     with ApacheKafka() as kafka:
-        broker = Address(kafka.bootstrap_servers)
-        make_topics_anew(broker.bootstrap_servers, Settings().topics)
-        _log(broker, users, items)
-        _publish(broker, events // 100)
+        make_topics_anew(kafka.bootstrap_servers, Settings().topics)
+        _log(kafka, users, items)
+        _publish(kafka, Shop(users, items, seed=1), events // 100)
         begun_s = time.monotonic()
-        with engine.worker_of(broker.bootstrap_servers, pipeline.WORKER, subprocess.DEVNULL) as worker:
-            engine.wait_until_committed(broker, worker, SOURCES)
+        with engine.worker_of(kafka.bootstrap_servers, pipeline.WORKER, subprocess.DEVNULL) as worker:
+            engine.wait_until_committed(kafka, worker, SOURCES)
             ready_s = time.monotonic() - begun_s
             recovered_mib = mib_of(worker.pid, "VmRSS")
-            _publish(broker, events)
-            engine.wait_until_committed(broker, worker, SOURCES)
+            _publish(kafka, Shop(users, items, seed=2), events)
+            engine.wait_until_committed(kafka, worker, SOURCES)
             return {
                 "users": users,
                 "items": items,
@@ -62,26 +59,22 @@ def mib_of(pid: int, field: str) -> int:
     return round(kib / 1024)
 
 
-def _log(broker: Address, users: int, items: int) -> None:
+def _log(kafka: ApacheKafka, users: int, items: int) -> None:
     """Writes the rows of users who went weeks ago and of items that have all their neighbours, and the items' feed."""
     settings, rows = Settings(), left_rows()
-    partitions = settings.kafka.partitions
     encode_row = RelationsFold(settings).encode_row
-    with engine.publisher(broker) as producer:
+    with engine.publisher(kafka) as producer:
         for number in range(users):
-            key = f"user-{number}"
-            partition = partition_of(key.encode(), partitions)
-            producer.produce(USERS_CHANGELOG, rows[number % len(rows)], key, partition=partition)
+            producer.produce(USERS_CHANGELOG, rows[number % len(rows)], f"user-{number}")
             producer.poll(0)
         for item in offered(items, settings):
-            key = item.summary.item_id
-            partition = partition_of(key.encode(), partitions)
-            producer.produce(ITEM_ROWS_CHANGELOG, encode_row(item.row), key, partition=partition)
-            producer.produce(ITEMS, MSGPACK.encode(item.summary), key)
+            item_id = item.summary.item_id
+            producer.produce(ITEM_ROWS_CHANGELOG, encode_row(item.row), item_id)
+            producer.produce(ITEMS, MSGPACK.encode(item.summary), item_id)
             producer.poll(0)
 
 
-def _publish(broker: Address, events: int) -> None:
-    with engine.publisher(broker) as producer:
-        for event in Shop(USER_COUNT, ITEM_COUNT, seed=events).events(events):
+def _publish(kafka: ApacheKafka, shop: Shop, events: int) -> None:
+    with engine.publisher(kafka) as producer:
+        for event in shop.events(events):
             producer.produce(CLICKSTREAM, encode_event(event), event.user_id)

@@ -104,14 +104,14 @@ def _run(broker: Broker, workers: int, events: int) -> Run:
         producer.flush()
         _wait(offsets)
         time.sleep(SETTLED_S)
-        cpu_s = [cpu_s_of(pid) for pid in (*pids, broker.pid)]
+        cpu_s = [_cpu_s(pid) for pid in (*pids, broker.pid)]
         begun_s = time.monotonic()
         for value, key in backlog[WARM_UP:]:
             producer.produce(CLICKSTREAM, value, key)
         producer.flush()
         _wait(offsets)
         wall_s = time.monotonic() - begun_s
-        *workers_s, broker_s = (cpu_s_of(pid) - before for pid, before in zip((*pids, broker.pid), cpu_s, strict=True))
+        *workers_s, broker_s = (_cpu_s(pid) - before for pid, before in zip((*pids, broker.pid), cpu_s, strict=True))
     return Run(wall_s, sum(workers_s), broker_s)
 
 
@@ -126,6 +126,6 @@ def _wait(offsets: Offsets) -> None:
                 time.sleep(0.05)
 
 
-def cpu_s_of(pid: int) -> float:
+def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S

@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from streams.contract.topics import topics
 from streams.ops.broker import EmbeddedBroker
 from tests.broker.fresh import make_topics_anew
+from tests.broker.running import Address
 from tests.engine.running import PARTITIONS, Process, Supervisor
 
 LOAD_USERS: Final = 2000
@@ -146,13 +147,6 @@ class Scene:
 
     def _said(self) -> list[str]:
         return [worker.log.read_text()[-500:] for worker in self.workers]
-
-
-class Address:
-    """A broker of which nothing is known but where it is."""
-
-    def __init__(self, servers: str) -> None:
-        self.bootstrap_servers = servers
 
 
 @contextmanager
