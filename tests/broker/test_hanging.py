@@ -5,6 +5,7 @@ producer that writes to a partition without telling the coordinator, which a bro
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,13 @@ def without_verification(servers: str) -> Iterator[None]:
         changed = [ConfigResource(ConfigResource.Type.BROKER, str(node), incremental_configs=[entry]) for node in nodes]
         for future in client.incremental_alter_configs(changed).values():
             future.result()
+        # The controller has written it down; each node follows when it has read that.
+        while any(of_node["transaction.partition.verification.enable"].value != value for of_node in described()):
+            time.sleep(0.05)
+
+    def described() -> Iterator[dict[str, ConfigEntry]]:
+        asked = [ConfigResource(ConfigResource.Type.BROKER, str(node)) for node in nodes]
+        return (future.result() for future in client.describe_configs(asked).values())
 
     set_to("false")
     try:
@@ -59,13 +67,12 @@ def without_verification(servers: str) -> Iterator[None]:
 async def leave_hanging(servers: str, *, commit: bool, partition: TopicPartition = NOT_TOLD) -> None:
     """Ends a transaction of which one partition hears nothing."""
     producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=ID)
-    await producer.start()
-    await producer.begin_transaction()
-    producer._txn_manager._txn_partitions.add(partition)
-    for there in {TOLD, NOT_TOLD}:
-        await producer.send_and_wait(there.topic, b"before", b"key", there.partition)
-    await (producer.commit_transaction() if commit else producer.abort_transaction())
-    await producer.stop()
+    async with producer:
+        await producer.begin_transaction()
+        producer._txn_manager._txn_partitions.add(partition)
+        for there in {TOLD, NOT_TOLD}:
+            await producer.send_and_wait(there.topic, b"before", b"key", there.partition)
+        await (producer.commit_transaction() if commit else producer.abort_transaction())
 
 
 async def take_over_and_write(servers: str, value: bytes) -> None:
