@@ -1,7 +1,4 @@
-"""Runs benchmarks and prints what they measured: ``python -m benchmarks [name ...] [--quick] [--report out.json]``.
-
-With ``--peers`` it runs the table of :mod:`benchmarks.table`, and what is named besides.
-"""
+"""Runs benchmarks and prints what they measured: ``python -m benchmarks [name ...] [--quick] [--report out.json]``."""
 
 import argparse
 import json
@@ -12,69 +9,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import (
-    choosing,
-    delays,
-    engine,
-    growth,
-    items,
-    latency,
-    learning,
-    lift,
-    memory,
-    offpolicy,
-    page,
-    pipeline,
-    producers,
-    rebalancing,
-    table,
-    transactions,
-    tuning,
-    users,
-    workers,
-)
+from benchmarks import batches, door, engine, latency, learning, memory, offpolicy, pipeline, table
 
 BENCHMARKS: Final[dict[str, Callable[[bool], dict[str, Any]]]] = {
-    "choosing": choosing.measure_choosing,
     "engine": engine.measure_throughput,
-    "learning": learning.measure_costs,
-    "core": pipeline.measure_core,
-    "pipeline": pipeline.measure_pipeline,
-    "simulator": producers.measure_simulator,
-    "replayer": producers.measure_replayer,
     "engine-recovery": engine.measure_recovery,
     "engine-backlog": engine.measure_backlog,
-    "lift": lift.measure_lift,
-    "offpolicy": offpolicy.measure_offpolicy,
-    "users": users.measure_users,
-    "items": items.measure_items,
-    "memory": memory.measure_memory,
-    "growth": growth.measure_growth,
-    "workers": workers.measure_workers,
+    "core": pipeline.measure_core,
+    "batches": batches.measure_batches,
+    "pipeline": pipeline.measure_pipeline,
+    "learning": learning.measure_costs,
     "latency": latency.measure_latency,
-    "transactions": transactions.measure_transactions,
-    "tuning": tuning.measure_tuning,
-    "rebalancing": rebalancing.measure_rebalancing,
-    "delays": delays.measure_delays,
+    "door": door.measure_door,
+    "memory": memory.measure_memory,
+    "offpolicy": offpolicy.measure_offpolicy,
+    "peers": table.measure_table,
 }
-"""Name to what measures; it is told whether to be quick, and returns plain values with units in their names."""
+"""Name to function; its argument is whether to be quick, and its result plain values with units in their names."""
 
-LONG: Final = frozenset(
-    {
-        "delays",
-        "growth",
-        "items",
-        "latency",
-        "lift",
-        "memory",
-        "offpolicy",
-        "rebalancing",
-        "transactions",
-        "tuning",
-        "users",
-        "workers",
-    }
-)
+LONG: Final = frozenset({"door", "latency", "memory", "offpolicy", "peers"})
 """Run only if they are named."""
 
 
@@ -88,30 +41,20 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; rougher numbers")
     parser.add_argument("--report", type=Path, help="also write the numbers to this file, as JSON")
-    parser.add_argument("--peers", action="store_true", help="engine and pipeline beside other engines, in turn")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"there is no benchmark {sorted(unknown)[0]!r}; there are {', '.join(BENCHMARKS)}")
     report: dict[str, Any] = {"machine": describe_machine()}
     show("machine", report["machine"])
-    if arguments.peers:
-        measured = table.measure_table(arguments.quick)
-        report |= measured
-        show("peers", measured)
-    for name in arguments.names or [name for name in BENCHMARKS if name not in LONG and not arguments.peers]:
+    for name in arguments.names or [name for name in BENCHMARKS if name not in LONG]:
         report[name] = BENCHMARKS[name](arguments.quick)
         show(name, report[name])
     if arguments.report:
         arguments.report.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-        try:
-            for picture in page.draw(report, arguments.report):
-                print(f"drawn: {picture}")
-        except ImportError:
-            print("no picture: install the extra `plots`")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Says what the numbers were measured on; the loop tells how fast the machine was at the time."""
+    """Describes the machine; the empty loop shows how fast it was at the time."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -1,19 +1,16 @@
-"""How long an answer takes while events come at a steady rate, and where the time goes: one worker on Apache Kafka.
+"""Latency of answers while events come at a steady rate, and of each step on the way: one worker on Apache Kafka.
 
 The publisher never waits for answers. An event counts from the moment that the broker appended it, by the broker's own
 timestamp, to the moment that its output was acknowledged (with its transaction, where there is one), and to the moment
 that a reader of committed records had it. Publisher, reader, worker and broker share this machine.
-
-    python -m benchmarks.latency --rates 2000 --folds counting --promises transactions
 """
 
-import argparse
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -23,16 +20,16 @@ import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from numpy.typing import NDArray
 
-from benchmarks.engine import PARTITIONS, worker_of
+from benchmarks.harness import PARTITIONS, running_worker
 from benchmarks.shop import Shop
+from streams.admin.topics import create_topics
+from streams.brokers.apache_kafka import ApacheKafka
 from streams.contract.events import encode_event
-from streams.contract.settings import Settings
+from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, RECOMMENDATIONS
-from streams.ops.apache import ApacheKafka
-from tests.broker.fresh import make_topics_anew
 
 FOLDS: Final = {"counting": PREDICTIONS, "pipeline": RECOMMENDATIONS}
-"""What the worker runs, and the output that is waited for."""
+"""Fold of the worker to the output topic that is measured."""
 PROMISES: Final = ("at-least-once", "transactions")
 RATES_PER_S: Final = (500, 1000, 2000)
 TICK_S: Final = 0.002
@@ -48,29 +45,28 @@ Stamps = dict[str, float]
 
 
 def measure_latency(quick: bool) -> dict[str, Any]:
-    """Measures every promise at every rate, with the counting fold and with all folds."""
-    return measure((2000,) if quick else RATES_PER_S, tuple(FOLDS), PROMISES, 8.0 if quick else 20.0)
+    """Measures every promise at every rate, with the counting fold and with all folds, each on a broker of its own."""
+    rates, seconds = ((2000,), 8.0) if quick else (RATES_PER_S, 20.0)
+    return {
+        f"{fold}_{promise}_at_{rate}_per_s": answers(fold, promise, rate, seconds)
+        for fold in FOLDS
+        for rate in rates
+        for promise in PROMISES
+    }
 
 
-def measure(rates: Sequence[int], folds: Sequence[str], promises: Sequence[str], seconds: float) -> dict[str, Any]:
-    with ApacheKafka(overrides={"log.message.timestamp.type": "LogAppendTime"}) as kafka:
-        return {
-            f"{fold}_{promise}_at_{rate}_per_s": answers(kafka.bootstrap_servers, fold, promise, rate, seconds)
-            for fold in folds
-            for rate in rates
-            for promise in promises
-        }
-
-
-def answers(servers: str, fold: str, promise: str, rate: int, seconds: float) -> dict[str, Any]:
+def answers(fold: str, promise: str, rate: int, seconds: float) -> dict[str, Any]:
     """Publishes for so long, after it has settled, and waits for every answer."""
-    make_topics_anew(servers, Settings().topics)
     with ExitStack() as stack:
+        kafka = stack.enter_context(ApacheKafka())
+        servers = kafka.bootstrap_servers
+        create_topics(Settings(kafka=Kafka(bootstrap_servers=servers)))
         trace = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "trace"
-        reader = stack.enter_context(_reader(servers, FOLDS[fold]))
+        reader = _reader(servers, FOLDS[fold])
+        stack.callback(reader.close)
         publisher = Publisher(servers, rate, WARM_UP + int(rate * (SETTLED_S + seconds)))
         command = [sys.executable, "-m", "benchmarks.traced_worker", fold, str(trace)]
-        with worker_of(servers, command, delivery=promise):
+        with running_worker(servers, command, delivery=promise):
             publisher.warm_up(reader)
             publisher.start(SETTLED_S + seconds)
             read = _read(reader, publisher)
@@ -160,7 +156,7 @@ def _read(reader: Consumer, publisher: Publisher) -> Stamps:
 
 
 def _legs(batches: Sequence[dict[str, Any]], counted_ms: float, promise: str) -> dict[str, Any]:
-    """Says how long records waited for their acknowledgement, and the mean of each leg of the way."""
+    """Returns percentiles of the time to the acknowledgement, and the mean and 99th percentile of each step before."""
     counted = [batch for batch in batches if batch["timestamps"] and batch["timestamps"][0] >= counted_ms]
     weights = np.array([len(batch["timestamps"]) for batch in counted])
     stamps = np.concatenate([batch["timestamps"] for batch in counted])
@@ -183,24 +179,7 @@ def _percentiles(waited_ms: NDArray[np.float64]) -> dict[int, float]:
     return {percent: round(float(np.percentile(waited_ms, percent)), 1) for percent in (50, 95, 99)}
 
 
-@contextmanager
-def _reader(servers: str, topic: str) -> Iterator[Consumer]:
+def _reader(servers: str, topic: str) -> Consumer:
     reader = Consumer({"bootstrap.servers": servers, "group.id": "latency", "fetch.wait.max.ms": 100, "log_level": 2})
     reader.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    yield reader
-    reader.close()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    parser.add_argument("--rates", type=int, nargs="+", default=RATES_PER_S, help="events a second")
-    parser.add_argument("--folds", nargs="+", choices=FOLDS, default=tuple(FOLDS))
-    parser.add_argument("--promises", nargs="+", choices=PROMISES, default=PROMISES)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each, after it has settled")
-    arguments = parser.parse_args()
-    found = measure(arguments.rates, arguments.folds, arguments.promises, arguments.seconds)
-    print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
-
-
-if __name__ == "__main__":
-    main()
+    return reader

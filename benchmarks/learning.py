@@ -1,4 +1,4 @@
-"""What a family costs at 40 features: CPU time of predicting and learning, of scoring and explaining a batch."""
+"""Cost of a target's models at 40 features: CPU time of predicting and learning, of scoring and explaining a batch."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from streams.contract.arrays import pack_arrays
 from streams.contract.records import Parameters
 from streams.contract.settings import DEFAULT_TARGETS, Target
 from streams.core.features.schema import schema_of
-from streams.core.models.family import Family, Served
-from streams.core.models.members import KINDS, new_member
+from streams.core.models.registry import MODEL_TYPES, new_model
 from streams.core.models.scaling import RunningScale
 from streams.core.models.scoring import Scorers
+from streams.core.models.target_models import Served, TargetModels
 
 SCHEMA = schema_of([f"number_{n}" for n in range(29)], [f"indicator_{n}" for n in range(11)])
 BATCH = 1000
@@ -27,40 +27,40 @@ def measure_costs(quick: bool) -> dict[str, Any]:
     labels = (random.random(n) < 0.1).astype(np.float64)
     numbers: dict[str, Any] = {"features": 40, "batch": BATCH}
     scaled = RunningScale(SCHEMA.scaled).learn_many(vectors)
-    for member in KINDS:
-        numbers |= member_costs(member, scaled, labels, repeats)
-    default: Any = DEFAULT_TARGETS[0].members
-    for name, members in (("family", default), ("six_members", ("blend", *KINDS))):
-        numbers |= family_costs(name, members, vectors, labels, repeats)
+    for model in MODEL_TYPES:
+        numbers |= member_costs(model, scaled, labels, repeats)
+    default: Any = DEFAULT_TARGETS[0].models
+    for name, models in (("family", default), ("six_members", ("blend", *MODEL_TYPES))):
+        numbers |= family_costs(name, models, vectors, labels, repeats)
     return numbers
 
 
 def family_costs(
-    name: str, members: Any, vectors: np.ndarray, labels: np.ndarray, repeats: int
+    name: str, models: Any, vectors: np.ndarray, labels: np.ndarray, repeats: int
 ) -> dict[str, float | int]:
-    target = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, members=members)
-    family, scorers = Family(target, SCHEMA, 0), Scorers([target], SCHEMA)
+    target = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, models=models)
+    family, scorers = TargetModels(target, SCHEMA, 0), Scorers([target], SCHEMA)
     n, random = len(labels), np.random.default_rng(1)
     weights = np.ones(n)
-    served = Served(members, random.random((n, len(members))))
+    served = Served(models, random.random((n, len(models))))
     family.learn_many(vectors, labels, weights, served)
-    for member, arrays in family.parameters().items():
-        own = member == "blend"
-        scorers.apply(Parameters("purchase", member, own, 1, SCHEMA.fingerprint, n, pack_arrays(arrays)))
+    for model, arrays in family.parameters().items():
+        own = model == "blend"
+        scorers.apply(Parameters("purchase", model, own, 1, SCHEMA.fingerprint, n, pack_arrays(arrays)))
     part = vectors[:BATCH]
     numbers: dict[str, float | int] = {}
     numbers[f"{name}_score_us"] = us_each(lambda: scorers.score("purchase", part), BATCH, 4 * repeats)
     numbers[f"{name}_reasons_us"] = us_each(lambda: scorers.reasons("purchase", part), BATCH, 4 * repeats)
     rows = slice(0, BATCH)
-    args = members, served.probabilities[rows], labels[rows], weights[rows], np.arange(BATCH)
+    args = models, served.probabilities[rows], labels[rows], weights[rows], np.arange(BATCH)
     numbers[f"{name}_evaluate_us"] = us_each(lambda: family.evaluate(*args), BATCH, repeats)
     state = pack_arrays(family.arrays())
     numbers[f"{name}_state_bytes"] = sum(len(content) for _, _, content in state.values())
     return numbers
 
 
-def member_costs(member: str, scaled: np.ndarray, labels: np.ndarray, repeats: int) -> dict[str, float]:
-    kind, learner, n = KINDS[member], new_member(member, "purchase", SCHEMA, 0.1, 0), len(labels)
+def member_costs(model: str, scaled: np.ndarray, labels: np.ndarray, repeats: int) -> dict[str, float]:
+    kind, learner, n = MODEL_TYPES[model], new_model(model, "purchase", SCHEMA, 0.1, 0), len(labels)
     weights = np.ones(n)
 
     def predict_and_learn() -> None:
@@ -72,7 +72,7 @@ def member_costs(member: str, scaled: np.ndarray, labels: np.ndarray, repeats: i
     both = us_each(predict_and_learn, n, repeats)
     parameters = learner.parameters()
     score = us_each(lambda: kind.logits(scaled[:BATCH], parameters), BATCH, 4 * repeats)
-    return {f"{member}_predict_and_learn_us": both, f"{member}_score_us": score}
+    return {f"{model}_predict_and_learn_us": both, f"{model}_score_us": score}
 
 
 def us_each(work: Callable[[], object], n: int, repeats: int) -> float:

@@ -1,15 +1,15 @@
-"""Do off-policy estimates hit the truth, and do their intervals hold it? A shop whose click probabilities are known."""
+"""Errors of off-policy estimates, and coverage of their intervals, in a shop whose click probabilities are known."""
 
 import sys
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from streams.core.offpolicy.frozen import of_slates
-from streams.core.offpolicy.slates import SlateLog, full_slate, reward_interaction
-from streams.core.offpolicy.sums import Float64Array, Int64Array, Sums, intervals
-from streams.core.policies.slates import BoolArray, Chances, draw_slates
+from streams.contract.arrays import BoolArray
+from streams.core.policies.slates import Probabilities, draw_slates
 from streams.core.policies.squarecb import inverse_gap_weighting
+from streams.evaluation.offpolicy.slates import SlateLog, full_slate, of_slates, reward_interaction
+from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, Sums, intervals
 
 SEEDS: Final = 100
 DECISIONS: Final = 50_000
@@ -22,7 +22,7 @@ _EXAMINATION: Final = np.array([1.0, 0.8, 0.65, 0.55, 0.5])
 _TASTE: Final = np.array([1.0, -0.8, 0.6, -0.4, 0.2, 0.0])
 _LOGGING: Final = (np.array([0.4, -0.6, 0.5, 0.2, -0.2, 0.3]), 1.0)
 _EVALUATED: Final = (np.array([0.9, -0.7, 0.7, -0.5, 0.0, 0.1]), 1.5)
-"""What each policy believes of the taste, and its gamma: both are wrong, each in its way."""
+"""Estimated taste and gamma of the logging and of the evaluated policy; neither is the true taste."""
 
 
 class Log(NamedTuple):
@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
     high: float
 
 
-def squarecb(features: Float64Array, policy: tuple[Float64Array, float]) -> Chances:
+def squarecb(features: Float64Array, policy: tuple[Float64Array, float]) -> Probabilities:
     """Returns the chances of a draw under SquareCB with frozen weights."""
     theta, gamma = policy
     scores = 0.1 * (features @ theta)

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, Final
 
-from streams.contract.events import Event, Kind
+from streams.contract.event_kinds import Kind
+from streams.contract.events import Event
 from streams.contract.records import Recommendation
 
 START_MS: Final = 1_767_225_600_000

@@ -1,4 +1,4 @@
-"""A worker that writes down when each of its batches was where: ``python -m benchmarks.traced_worker FOLD FILE``.
+"""A worker that writes down when each of its batches took which step: ``python -m benchmarks.traced_worker FOLD FILE``.
 
 A line a batch, JSON: its source and partition, the broker's timestamps of its records, and the times at which it was
 fetched, begun, and through each step; milliseconds, UTC.
@@ -15,11 +15,11 @@ from typing import Any, Final, TextIO
 import faust
 import orjson
 
+from benchmarks.counting import build_counting_app
 from streams.app import build_app
 from streams.contract.settings import load_settings
 from streams.engine import protocol, worker
 from streams.engine.transport import BatchConsumerThread
-from tests.engine.counting import build
 
 _passed: Final[ContextVar[dict[str, float]]] = ContextVar("_passed")
 _fetched_ms: Final[dict[tuple[str, int, int], float]] = {}
@@ -31,7 +31,7 @@ def main() -> None:
     with Path(path).open("w", encoding="utf-8", buffering=1 << 16) as file:
         trace_fetches()
         trace_batches(file)
-        app = build(settings) if fold == "counting" else build_app(settings)
+        app = build_counting_app(settings) if fold == "counting" else build_app(settings)
         app.finalize()
         try:
             faust.Worker(app, loglevel="error").execute_from_commandline()
@@ -53,7 +53,7 @@ def trace_fetches() -> None:
 
 def trace_batches(file: TextIO) -> None:
     """Notes the steps of each batch; that it was fetched is known by its last offset, markers aside."""
-    commit, passed = worker.commit_batch, protocol._StepClock.passed
+    commit, passed = protocol.commit_batch, protocol._StepClock.passed
 
     async def traced(
         engine: Any, partition: Any, records: Sequence[Any], acknowledge: Callable[[], object], *rest: Any
@@ -76,11 +76,12 @@ def trace_batches(file: TextIO) -> None:
                 del _fetched_ms[*place, end]
         file.write(orjson.dumps(line).decode() + "\n")
 
-    def note(self: Any, step: str) -> None:
+    def note(self: Any, step: protocol.Step) -> None:
         passed(self, step)
         _passed.get()[step] = time() * 1000
 
-    worker.commit_batch = traced  # type: ignore[attr-defined]
+    # The worker imports the function by name, so it is replaced there; it may be generic, the trace need not be.
+    worker.commit_batch = traced  # type: ignore[attr-defined, assignment]
     protocol._StepClock.passed = note  # type: ignore[method-assign]
 
 

@@ -4,6 +4,8 @@ It reads the topic ``words`` (one word a record, which is its key, too) and writ
 ``word-counts-changelog`` (compacted), with 4 partitions each; then, with a broker at KAFKA_BOOTSTRAP_SERVERS::
 
     python examples/wordcount.py
+
+Its fold runs in memory, too, crashes included: docs/how-to/test-a-fold.md shows how.
 """
 
 import os
@@ -13,15 +15,15 @@ from dataclasses import dataclass
 import faust
 import msgspec
 
-from streams.contract.fold import Folded, PartitionRow, SourceRecord
+from streams.contract.fold import FoldResult, PartitionRow, SourceRecord
 from streams.contract.outputs import Output
 from streams.contract.settings import load_settings
 from streams.engine.app import BatchApp
-from streams.engine.worker import FoldWorker
+from streams.engine.worker import add_fold
 
 
 class Count(msgspec.Struct, array_like=True):
-    guard: int = -1  # the highest offset that is counted: how a repeat is known
+    applied_offset: int = -1  # the highest offset that is counted: how a repeat is known
     deadline_ms: int = 0
     times: int = 0
 
@@ -34,7 +36,7 @@ class State:
 class WordCount:
     """``(rows, events) -> (rows, outputs)``: all that is about words is here."""
 
-    source, changelog, schema = "words", "word-counts-changelog", 1
+    source, changelog, schema, oldest_schema = "words", "word-counts-changelog", 1, 1
     decode_row = staticmethod(msgspec.msgpack.Decoder(Count).decode)
     encode_row = staticmethod(msgspec.msgpack.Encoder().encode)
 
@@ -47,22 +49,22 @@ class WordCount:
     def keys(self, state: State, events: Sequence[tuple[int, bytes]]) -> Iterable[bytes]:
         return {word for _, word in events}
 
-    def fold(self, state: State, events: Sequence[tuple[int, bytes]], rows: dict[bytes, Count | None]) -> Folded[Count]:
+    def fold(
+        self, state: State, events: Sequence[tuple[int, bytes]], rows: dict[bytes, Count | None]
+    ) -> FoldResult[Count]:
         counts = {word: row or Count() for word, row in rows.items()}
         for offset, word in events:
-            if offset > counts[word].guard:
-                counts[word].guard = offset
+            if offset > counts[word].applied_offset:
+                counts[word].applied_offset = offset
                 counts[word].times += 1
-        return Folded([Output("word-counts", word, b"%d" % count.times) for word, count in counts.items()], counts)
+        return FoldResult([Output("word-counts", word, b"%d" % count.times) for word, count in counts.items()], counts)
 
 
 def main() -> None:
-    settings = load_settings(environment={"HEADRACE_ENGINE__APP_ID": "wordcount", **os.environ})
+    own = {"HEADRACE_ENGINE__APP_ID": "wordcount", "HEADRACE_KAFKA__TOPIC_PREFIX": ""}
+    settings = load_settings(environment={**own, **os.environ})
     app = BatchApp(settings)
-    table = app.rows("words", WordCount.changelog, settings.kafka.partitions)
-    worker = FoldWorker(WordCount(), table, app.outputs, app.offsets, settings)
-    source = app.batches(WordCount.source, settings.kafka.partitions)
-    app.agent(source, name="wordcount", concurrency=1)(worker.run)
+    add_fold(app, WordCount(), settings.kafka.partitions, table="words")
     app.finalize()
     faust.Worker(app, loglevel="warn").execute_from_commandline()
 

@@ -1,1 +1,1 @@
-"""Clickstream producers: synthetic shoppers, and replays of files in known formats."""
+"""Clickstream producers: synthetic shoppers, and replays of recorded files."""

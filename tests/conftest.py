@@ -1,21 +1,26 @@
-"""The ground under all tests: where the data sets are, and that a test which should run cannot be skipped unseen."""
+"""Rules for all tests: their tiers, their timeouts, the data sets, and that none which should run is skipped unseen."""
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from streams.brokers.apache_kafka import ApacheKafka
+from streams.brokers.embedded import EmbeddedBroker
 from streams.contract.errors import RefusedStart
-from streams.ops.apache import ApacheKafka
-from tests.fuzzing import AT_LENGTH
+from tests.fuzzing import AT_LENGTH, EXAMPLES_AT_LENGTH
+from tests.timeouts import scaled
 
 # How long an example takes says something of the machine, not of the law. Under CI, hypothesis draws the same examples.
 settings.register_profile("untimed", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=20_000, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=EXAMPLES_AT_LENGTH, suppress_health_check=list(HealthCheck)
+)
 settings.load_profile("fuzz" if AT_LENGTH else "untimed")
 
 # A shell that runs pytest in the background lets it ignore Ctrl-C, and so would every process that a test sends one to.
@@ -23,6 +28,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEFAULT_DATA: Final = Path(__file__).parents[2] / "shared" / "data"
 """Beside the project, never in it: licences are for research only, or not stated."""
+
+BROKER_FOLDERS: Final = ("broker", "chaos", "system")
+"""Every test in them needs a broker; elsewhere those that do are marked one by one."""
 
 REQUIRED_BY: Final = {"kafka": "HEADRACE_REQUIRE_KAFKA", "data": "HEADRACE_REQUIRE_DATA"}
 """Mark to the environment variable that makes a skip of a test with that mark a failure."""
@@ -57,12 +65,44 @@ def kafka() -> Iterator[str]:
         cluster.stop()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks what needs a broker, and scales the test's timeout."""
+    if item.path.parent.name in BROKER_FOLDERS or item.get_closest_marker("kafka"):
+        item.add_marker("broker")
+    item.add_marker(pytest.mark.timeout(_timeout_s(item.config)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves what needs a broker to one process where there is one broker for all; else each process has its own."""
-    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        for item in items:
-            if item.get_closest_marker("kafka"):
-                item.add_marker(pytest.mark.xdist_group("kafka"))
+    """Puts the longest tests first, so that processes end together."""
+    items.sort(key=lambda item: item.get_closest_marker("broker") is None)
+
+
+def _timeout_s(config: pytest.Config) -> float:
+    """Returns the bound of one test, as long as this machine needs it; 0 is none, for a debugger."""
+    asked = config.getoption("timeout")
+    return scaled(float(config.getini("timeout") or 0) if asked is None else asked)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keeps tests in one process that share what takes long to start."""
+    from tests.scheduling import SharingScheduler
+
+    return SharingScheduler(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Refuses a broker to a test without the mark ``broker``, which ``make test-fast`` would run."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not item.get_closest_marker("broker"):
+            for kind in (EmbeddedBroker, ApacheKafka):
+                patch.setattr(kind, "start", _refuse_broker)
+        return (yield)
+
+
+def _refuse_broker(_: object) -> None:
+    pytest.fail("this test starts a broker; mark it with pytest.mark.broker")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,6 +117,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid} was skipped, and {why}: {report.longrepr}"
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Names what fails at once: a run that is cut, or waits for another test, has told its failures."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        sys.stderr.write(f"\n{report.when} failed: {report.nodeid}\n")
 
 
 @pytest.hookimpl(wrapper=True)

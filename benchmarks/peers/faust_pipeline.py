@@ -1,24 +1,13 @@
 """The whole pipeline on stock Faust: the same core event by event, rows in Faust's RocksDB tables with changelogs."""
 
-import os
 from typing import Any
 
-import faust
-
 from benchmarks.peers.one_by_one import OneByOne, Record, Rows
+from benchmarks.peers.stock_faust import new_app, run
 from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, EXPERIENCES, ITEMS, MODELS, RELATIONS
+from streams.contract.topics import CLICKSTREAM, EXAMPLES, ITEM_SIGNALS, ITEMS, MODELS
 
-app = faust.App(
-    "headrace",
-    broker=f"kafka://{os.environ['KAFKA_BOOTSTRAP_SERVERS']}",
-    datadir=os.environ["HEADRACE_ENGINE__DATA_DIR"].strip('"'),
-    store="rocksdb://?driver=rocksdict",
-    topic_allow_declare=False,
-    topic_disable_leader=True,
-    web_enabled=False,
-    broker_commit_interval=0.5,
-)
+app = new_app()
 RAW: Any = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 settings = Settings()
 folds = OneByOne(settings)
@@ -40,7 +29,7 @@ def add(source: str) -> None:
     app.agent(topics[source], name=source)(fold)
 
 
-for name in (CLICKSTREAM, RELATIONS, EXPERIENCES):
+for name in (CLICKSTREAM, ITEM_SIGNALS, EXAMPLES):
     add(name)
 
 
@@ -57,5 +46,4 @@ async def models(values: Any) -> None:
 
 
 if __name__ == "__main__":
-    app.finalize()
-    faust.Worker(app, loglevel="error").execute_from_commandline()
+    run(app)

@@ -11,16 +11,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from streams.contract.errors import RejectedRecord
-from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow
+from streams.contract.fold import PARTITION_KEY, Fold, PartitionRow, record_digest
 from streams.contract.outputs import Output
 from streams.contract.records import decode_item, decode_parameters
 from streams.contract.settings import Settings
-from streams.core.behaviour import BehaviourFold
+from streams.core.behaviour.fold import BehaviourFold
 from streams.core.features.schema import feature_schema
+from streams.core.items.fold import ItemsFold
 from streams.core.learning import LearningFold
 from streams.core.models.scoring import Scorers
-from streams.core.policies.models import PolicyModels
-from streams.core.relations import RelationsFold
+from streams.core.policies.reward_models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 
 REFRESH_S: Final = 0.1
@@ -34,6 +34,7 @@ class Record(NamedTuple):
     timestamp: int
     key: bytes | None
     value: bytes | None
+    timestamp_type: int = 0
 
 
 class Rows(NamedTuple):
@@ -44,7 +45,7 @@ class Rows(NamedTuple):
 
 
 class OneByOne:
-    """All folds of one process, with their feeds."""
+    """All folds of one process, with their global tables."""
 
     def __init__(self, settings: Settings) -> None:
         self._catalogue = Catalogue(settings)
@@ -52,7 +53,7 @@ class OneByOne:
         self._policies = PolicyModels(settings.decisions)
         folds: list[Fold[Any, Any, Any]] = [
             BehaviourFold(settings, self._catalogue, self._scorers, self._policies),
-            RelationsFold(settings),
+            ItemsFold(settings),
             LearningFold(settings),
         ]
         self.folds = {fold.source: fold for fold in folds}
@@ -62,11 +63,9 @@ class OneByOne:
         self._refreshed_s = 0.0
 
     def take_item(self, value: bytes) -> None:
-        """Keeps a record of the items feed until the next refresh."""
         self._items.append(value)
 
     def take_model(self, value: bytes) -> None:
-        """Keeps a record of the models feed until the next refresh."""
         self._models.append(value)
 
     def fold(self, source: str, partition: int, record: Record, rows: Rows) -> list[Output]:
@@ -75,18 +74,24 @@ class OneByOne:
         fold = self.folds[source]
         state = self._states.get((source, partition))
         if state is None:
-            state = self._states[source, partition] = fold.open(PartitionRow(schema=fold.schema), partition, ())
+            state = self._states[source, partition] = fold.open(PartitionRow(rows_schema=fold.schema), partition, ())
         try:
             events = [(record.offset, fold.decode(record, partition))]
         except RejectedRecord as rejection:
             raise RuntimeError(f"{source}[{partition}] has a bad record at {record.offset}") from rejection
-        loaded = {key: rows.read(key) for key in fold.keys(state, events)}
-        decoded = {key: None if value is None else fold.decode_row(value) for key, value in loaded.items()}
-        outputs, changed = fold.fold(state, events, decoded)
-        state.row.guard = record.offset
-        for key, row in changed.items():
-            rows.write(key, fold.encode_row(row))
-        rows.write(PARTITION_KEY, _encode(state.row))
+        outputs: list[Output] = []
+        while events:
+            loaded = {key: rows.read(key) for key in fold.keys(state, events)}
+            decoded = {key: None if value is None else fold.decode_row(value) for key, value in loaded.items()}
+            folded = fold.fold(state, events, decoded)
+            events = events[len(events) - folded.n_left :]
+            if not events:
+                state.row.applied_offset = record.offset
+                state.row.last_record = record_digest(record.timestamp, record.key)
+            for key, row in folded.rows.items():
+                rows.write(key, fold.encode_row(row))
+            rows.write(PARTITION_KEY, _encode(state.row))
+            outputs += folded.outputs
         return outputs
 
     def _refresh(self) -> None:

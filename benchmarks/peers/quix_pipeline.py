@@ -5,6 +5,7 @@ takes theirs from the same transaction. Quix sends a record where its key says, 
 keys here. It runs in a virtual environment of its own, see :mod:`benchmarks.table`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from quixstreams import State, message_context
@@ -15,10 +16,10 @@ from benchmarks.peers.one_by_one import OneByOne, Record, Rows
 from benchmarks.peers.quix import new_application
 from streams.contract.outputs import Output
 from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, EXPERIENCES, ITEMS, MODELS, RELATIONS
+from streams.contract.topics import CLICKSTREAM, EXAMPLES, ITEM_SIGNALS, ITEMS, MODELS
 
 
-class ValueOfOutput(Serializer):
+class ValueOfOutput(Serializer):  # type: ignore[misc] # Quix is not installed here, so its classes are Any
     def __call__(self, value: Output, ctx: SerializationContext) -> bytes:
         return value.value
 
@@ -37,7 +38,6 @@ def main() -> None:
     settings = Settings()
     folds = OneByOne(settings)
     partitions = {topic.name: topic.partitions for topic in settings.topics}
-    learners = {name.encode(): number for number, name in enumerate(settings.learners)}
     app = new_application(lambda name: partitions[name.split("--")[1] if "--" in name else name])
     topics: dict[str, Topic] = {
         name: app.topic(
@@ -49,10 +49,10 @@ def main() -> None:
         )
         for name in partitions
     }
-    place = {
+    place: dict[str, Callable[[bytes], int]] = {
         CLICKSTREAM: lambda _: message_context().partition,
-        RELATIONS: int,
-        EXPERIENCES: learners.__getitem__,
+        ITEM_SIGNALS: int,
+        EXAMPLES: lambda key: settings.partition_of_learner(key.decode()),
     }
 
     def add(source: str) -> None:

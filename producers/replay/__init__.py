@@ -1,1 +1,1 @@
-"""Files in known formats, as events."""
+"""Replay of recorded files as events."""

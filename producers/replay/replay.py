@@ -1,4 +1,4 @@
-"""Replaying recorded events into Kafka at their own pace, faster, or as fast as the workers take them."""
+"""Replay of recorded events into Kafka: at the recorded speed, faster, or as fast as the workers can follow."""
 
 import math
 import time
@@ -8,37 +8,39 @@ from typing import Final
 import msgspec
 
 from producers.publisher import EventSink, publish_ticks
-from streams.contract.errors import ConfigurationError
+from streams.contract.errors import ConfigurationError, UndeliveredOutput, UnreadableSource
 from streams.contract.events import Event
 
 MATURE_S: Final = 7200.0
-"""Default time past the last event that the closing ticks announce; longer than any default target's horizon."""
+"""Default time from the last event to the closing ticks; longer than any default target's horizon."""
 
 _POLL_S: Final = 0.1
 _FLUSH_TIMEOUT_S: Final = 60.0
 
 
 class ReplaySummary(msgspec.Struct, frozen=True):
-    """What a replay did.
+    """Result of a replay.
 
     Attributes:
         produced: Events published, closing ticks included.
-        undelivered: Events that failed, or were not yet acknowledged when the replay gave up waiting.
-        last_timestamp_ms: Latest event time of the file, -1 where it was empty.
-        stopped: Whether ``should_stop`` ended it before the events did.
+        undelivered: Events that failed, or were not acknowledged within the final wait.
+        last_timestamp_ms: Latest event time of the file, -1 if it was empty.
+        stopped: Whether ``should_stop`` ended it early.
+        error: Complaint about the file that ended it early, or empty.
     """
 
     produced: int
     undelivered: int
     last_timestamp_ms: int
     stopped: bool
+    error: str = ""
 
 
 def parse_speed(text: str) -> float:
-    """Reads a speed: ``max``, or a factor like ``1x``, ``60x`` or ``0.5x``.
+    """Parses a speed: ``max``, or a factor like ``1x``, ``60x`` or ``0.5x``.
 
     Raises:
-        ConfigurationError: It is none of these.
+        ConfigurationError: The text is not a speed.
 
     >>> parse_speed("60x"), parse_speed("max")
     (60.0, inf)
@@ -65,42 +67,50 @@ def replay(
     should_stop: Callable[[], bool] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> ReplaySummary:
-    """Publishes ``events`` in their order, and last one tick for each partition so that labels mature.
+    """Publishes ``events`` in their order, and finally one tick for each partition so that labels mature.
 
     Args:
-        events: To publish, lazily.
-        publisher: Takes them.
-        speed: Event seconds for each second of wall clock; infinity does not wait. An event is due by its distance from
-            the first one; one that is older than its predecessor is due at once.
-        mature_s: How far past the latest event the ticks are.
-        name: Goes into the ticks' event ids.
+        events: Events, read lazily.
+        publisher: Destination of the events.
+        speed: Event seconds for each second of wall clock; infinity does not wait. An event is due by its time since
+            the first one; an event older than its predecessor is due at once.
+        mature_s: Time from the latest event to the ticks.
+        name: Part of the ticks' event ids.
         on_progress: Called after each event with the number published.
-        should_stop: Asked before each event and while waiting; the ticks are published all the same.
-        monotonic: The clock that the pace is kept by, seconds.
+        should_stop: Called before each event and while waiting; the ticks are still published, as they are after an
+            ``UnreadableSource`` from ``events``.
+        monotonic: Clock for the speed, seconds.
 
     Raises:
-        UnreadableSource: From ``events``; nothing is published after it, no ticks either.
+        UndeliveredOutput: The client can never deliver again; the message says how many events it was given before.
     """
     started_s = monotonic()
     first_ms = latest_ms = -1
     produced = 0
     stopped = False
-    for event in events:
-        if produced == 0:
-            first_ms = event.timestamp_ms
-        due_s = started_s + (event.timestamp_ms - first_ms) / 1000.0 / speed
-        stopped = not (_wait_until(due_s, publisher, should_stop, monotonic) and publisher.wait_for_room(should_stop))
-        if stopped:
-            break
-        publisher.publish(event)
-        produced += 1
-        latest_ms = max(latest_ms, event.timestamp_ms)
-        if on_progress is not None:
-            on_progress(produced)
+    error = ""
+    try:
+        for event in events:
+            if produced == 0:
+                first_ms = event.timestamp_ms
+            due_s = started_s + (event.timestamp_ms - first_ms) / 1000.0 / speed
+            is_due = _wait_until(due_s, publisher, should_stop, monotonic)
+            stopped = not (is_due and publisher.wait_for_room(should_stop))
+            if stopped:
+                break
+            publisher.publish(event)
+            produced += 1
+            latest_ms = max(latest_ms, event.timestamp_ms)
+            if on_progress is not None:
+                on_progress(produced)
+    except UnreadableSource as unreadable:
+        error = str(unreadable)
+    except UndeliveredOutput as undelivered:
+        raise UndeliveredOutput(f"{undelivered}; {produced} events were handed to the client before") from undelivered
     if produced:
         produced += publish_ticks(publisher, latest_ms + int(mature_s * 1000), name)
     outstanding = publisher.flush(_FLUSH_TIMEOUT_S)
-    return ReplaySummary(produced, publisher.failed + outstanding, latest_ms, stopped)
+    return ReplaySummary(produced, publisher.failed + outstanding, latest_ms, stopped, error)
 
 
 def _wait_until(

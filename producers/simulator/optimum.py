@@ -1,16 +1,16 @@
-"""The known optimum: the slate that a shopper would click on most, of all that the shop has."""
+"""Known optimum: the slate of the whole shop with the most expected clicks of a shopper."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from producers.simulator.behaviour import POSITION_DECAY, ClickContext, click_probabilities
+from producers.simulator.ground_truth import POSITION_DECAY, ClickContext, click_probabilities
 from producers.simulator.population import Floats, Population
 
 
 class Look(NamedTuple):
-    """Who looks at a slate, with what in mind, and how many slots it has."""
+    """A user who looks at a slate, the context, and the slate's number of slots."""
 
     user: int
     context: ClickContext
@@ -20,8 +20,8 @@ class Look(NamedTuple):
 def best_expected_clicks(population: Population, looks: Sequence[Look]) -> list[float]:
     """Sums the true click probabilities of the best slate, for each look.
 
-    Clicks are independent and a slot only dims what is in it, so the best slate is the most attractive items in order;
-    what is in view already is not recommended.
+    Clicks are independent and a slot only scales the probability of its item, so the best slate is the most attractive
+    items in order. The viewed item is not recommended.
     """
     if not looks:
         return []

@@ -1,7 +1,7 @@
-"""What shoppers do of their own accord: sessions, planned whole and by the block, in the order they start.
+"""Plans of organic sessions, block by block, in the order of their start.
 
-A plan does not depend on what is recommended, so one seed gives the same organic events to every policy. Planning a
-block at a time keeps numpy busy: a session alone would cost more than all its events.
+A plan does not depend on recommendations, so one seed gives every policy the same organic events. Sessions are planned
+in blocks for numpy: planning one alone would cost more than publishing all its events.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from producers.simulator.behaviour import (
+from producers.simulator.ground_truth import (
     cart_probabilities,
     direct_purchase_probabilities,
     purchase_probabilities,
@@ -17,18 +17,44 @@ from producers.simulator.behaviour import (
 )
 from producers.simulator.parameters import SimulationParameters
 from producers.simulator.population import Booleans, Floats, Integers, Population
-from streams.contract.events import Kind
+from streams.contract.event_kinds import Kind
 
 BLOCK: Final = 512
 
 _KINDS: Final[tuple[Kind, ...]] = ("search", "view", "add_to_cart", "remove_from_cart", "purchase")
 _SEARCH, _VIEW, _CART, _REMOVE, _PURCHASE = range(len(_KINDS))
 
-_MOST_VIEWS: Final = 24
 _CANDIDATES: Final = 16
 _BUYING_BIAS: Final = -1.8
-_PAUSE_MS: Final = 600_000
-"""A user's next session starts at the earliest so long after the last one."""
+
+LEAST_VIEWS: Final = 3
+MOST_VIEWS: Final = 24
+# Pairs are of sessions for browsing and of those for buying.
+END_PROBABILITIES: Final = (0.13, 0.10)
+"""Probability that a session ends after each view from the third on."""
+SHORTEST_GAP_MS: Final = 4000
+GAP_MEDIANS_S: Final = (45.0, 24.0)
+"""Of the time between two views beyond the shortest, which is lognormal."""
+GAP_DEVIATION: Final = 0.7
+FIRST_SEARCH_PROBABILITIES: Final = (0.2, 0.7)
+SEARCH_PROBABILITIES: Final = (0.04, 0.09)
+SEARCH_LEAD_MS: Final = 3000
+"""From a search to its view."""
+REPEAT_PROBABILITIES: Final = (0.15, 0.28)
+REMOVAL_PROBABILITY: Final = 0.12
+CART_DELAY_MS: Final = 1600
+LONGEST_CART_DELAY_MS: Final = 30_000
+"""Beyond the shortest; the delay is uniform up to it, or up to half of the gap to the next view."""
+REACTION_DELAY_MS: Final = 20_000
+"""Shortest time to a removal, and to a purchase that needs no cart."""
+REMOVAL_MEAN_MS: Final = 90_000
+DIRECT_MEAN_MS: Final = 40_000
+PURCHASE_MEDIAN_S: Final = 200.0
+PURCHASE_DEVIATION: Final = 0.8
+PURCHASE_BOUNDS_S: Final = (20.0, 1500.0)
+
+PAUSE_MS: Final = 600_000
+"""Shortest time between two sessions of a user."""
 
 _DAY_S: Final = 86_400.0
 _PEAK_S: Final = 20 * 3600.0
@@ -36,7 +62,7 @@ _RHYTHM: Final = 0.5
 
 
 class Step(NamedTuple):
-    """One thing that a shopper is going to do; steps of a session go by time, then by ``order``, which is unique."""
+    """A planned action of a shopper; the steps of a session are sorted by time, then by ``order``, which is unique."""
 
     timestamp_ms: int
     order: int
@@ -47,11 +73,11 @@ class Step(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """One session as it goes when nothing is recommended.
+    """One session without recommendations.
 
     Attributes:
-        number: Counts the sessions that were drawn, from 0.
-        steps: In order.
+        number: Number of the drawn session, from 0.
+        steps: Steps in order.
     """
 
     number: int
@@ -78,7 +104,7 @@ class _Steps(NamedTuple):
 
 
 def plan_sessions(population: Population, parameters: SimulationParameters) -> Iterator[Plan]:
-    """Plans sessions without end, ordered by their start; no two of one user overlap."""
+    """Yields sessions without end, ordered by their start; sessions of one user never overlap."""
     rng = np.random.default_rng([parameters.seed, 1])
     busy_until_ms = [0] * parameters.n_users
     steady_s = float(steady_seconds(np.array(parameters.start_ms / 1000.0)))
@@ -93,10 +119,10 @@ def plan_sessions(population: Population, parameters: SimulationParameters) -> I
         starts_ms = (clock_seconds(starts_s) * 1000.0).astype(np.int64)
         accepted = 0
         for plan in _assemble(number, starts_ms, sessions, steps):
-            # A shopper who is still busy does not start another session; the next block makes up for the lost events.
+            # A user in a session does not start another; the next block is denser to make up for the lost events.
             if plan.steps[0].timestamp_ms < busy_until_ms[plan.user]:
                 continue
-            busy_until_ms[plan.user] = plan.steps[-1].timestamp_ms + _PAUSE_MS
+            busy_until_ms[plan.user] = plan.steps[-1].timestamp_ms + PAUSE_MS
             accepted += len(plan.steps)
             yield plan
         number += BLOCK
@@ -104,7 +130,7 @@ def plan_sessions(population: Population, parameters: SimulationParameters) -> I
 
 
 def steady_seconds(clock_s: Floats) -> Floats:
-    """Turns time of the clock into time in which sessions start at a steady rate: faster by day than by night."""
+    """Converts clock time to a time in which sessions start at a steady rate; it runs faster by day than by night."""
     phase = 2.0 * np.pi / _DAY_S
     swing = np.sin(phase * (clock_s - _PEAK_S)) + np.sin(phase * _PEAK_S)
     steady: Floats = clock_s + _RHYTHM / phase * swing
@@ -112,45 +138,74 @@ def steady_seconds(clock_s: Floats) -> Floats:
 
 
 def clock_seconds(steady_s: Floats) -> Floats:
-    """Turns steady time back into time of the clock, within a second."""
+    """Converts steady time back to clock time, within a second."""
     minutes = np.arange(0.0, _DAY_S + 60.0, 60.0)
     days = np.floor(steady_s / _DAY_S) * _DAY_S
     clock: Floats = days + np.interp(steady_s - days, steady_seconds(minutes), minutes)
     return clock
 
 
+def buying_probabilities(population: Population, users: Integers) -> Floats:
+    """Returns the probability that a session of each user is for buying."""
+    return sigmoid(_BUYING_BIAS + population.user_resolutions[users])
+
+
+def item_appeal(population: Population, users: Integers, items: Integers) -> Floats:
+    """Returns the log-odds with which a user starts from an item of a category; arguments broadcast."""
+    appeal: Floats = (
+        0.9 * population.item_log_popularities[items]
+        + 2.5 * population.affinity(users, items)
+        - 0.9 * population.price_misfit(users, items)
+    )
+    return appeal
+
+
+def item_appeal_near(population: Population, appeal: Floats, anchors: Integers, items: Integers) -> Floats:
+    """Returns the log-odds with which a session that started from an anchor goes on to an item of its category."""
+    return 0.6 * appeal + 5.0 * population.closeness(anchors, items)
+
+
+def _of(pair: tuple[float, float], is_buying: Booleans) -> Floats:
+    """Returns the first value of a pair for sessions for browsing, the second for those for buying."""
+    return np.where(is_buying, pair[1], pair[0])
+
+
 def _draw_sessions(rng: np.random.Generator, population: Population) -> _Sessions:
     users = np.searchsorted(population.user_shares, rng.random(BLOCK))
     categories = (population.user_category_shares[users] < rng.random((BLOCK, 1))).sum(axis=1)
-    is_buying = rng.random(BLOCK) < sigmoid(_BUYING_BIAS + population.user_resolutions[users])
+    is_buying = rng.random(BLOCK) < buying_probabilities(population, users)
     return _Sessions(users, categories, is_buying)
 
 
 def _draw_steps(rng: np.random.Generator, population: Population, sessions: _Sessions) -> _Steps:
     buying = sessions.is_buying[:, None]
-    n_views = np.minimum(2 + rng.geometric(np.where(sessions.is_buying, 0.10, 0.13)), _MOST_VIEWS)
-    viewed = np.arange(_MOST_VIEWS) < n_views[:, None]
+    n_views = np.minimum(LEAST_VIEWS - 1 + rng.geometric(_of(END_PROBABILITIES, sessions.is_buying)), MOST_VIEWS)
+    viewed = np.arange(MOST_VIEWS) < n_views[:, None]
     items, is_repeat = _draw_items(rng, population, sessions)
     shape = items.shape
-    gaps_ms = 4000 + 1000 * rng.lognormal(np.log(np.where(buying, 24.0, 45.0)), 0.7, shape)
-    is_first = np.arange(_MOST_VIEWS) == 0
-    searches = viewed & (rng.random(shape) < np.where(is_first, 0.2 + 0.5 * buying, 0.04 + 0.05 * buying))
-    # The gap of a view lies behind it; a search stands three seconds before the view it finds.
-    views_ms = 3000 * searches[:, :1] + np.cumsum(gaps_ms, axis=1) - gaps_ms
+    medians_s = _of(GAP_MEDIANS_S, buying)
+    gaps_ms = SHORTEST_GAP_MS + 1000 * rng.lognormal(np.log(medians_s), GAP_DEVIATION, shape)
+    is_first = np.arange(MOST_VIEWS) == 0
+    searches = viewed & (
+        rng.random(shape)
+        < np.where(is_first, _of(FIRST_SEARCH_PROBABILITIES, buying), _of(SEARCH_PROBABILITIES, buying))
+    )
+    # The gap of a view follows it; a search is three seconds before its view.
+    views_ms = SEARCH_LEAD_MS * searches[:, :1] + np.cumsum(gaps_ms, axis=1) - gaps_ms
 
     users = sessions.users[:, None]
     carts = viewed & (rng.random(shape) < cart_probabilities(population, users, items, buying, is_repeat))
-    carts_ms = views_ms + 1600 + rng.random(shape) * np.minimum(0.5 * gaps_ms, 30_000)
-    removals = carts & (rng.random(shape) < 0.12)
-    removals_ms = carts_ms + 20_000 + rng.exponential(90_000, shape)
+    carts_ms = views_ms + CART_DELAY_MS + rng.random(shape) * np.minimum(0.5 * gaps_ms, LONGEST_CART_DELAY_MS)
+    removals = carts & (rng.random(shape) < REMOVAL_PROBABILITY)
+    removals_ms = carts_ms + REACTION_DELAY_MS + rng.exponential(REMOVAL_MEAN_MS, shape)
     bought = carts & ~removals & (rng.random(shape) < purchase_probabilities(population, users, items, buying))
     bought_ms = carts_ms + purchase_delays_ms(rng, shape)
     direct = viewed & ~carts
     direct &= rng.random(shape) < direct_purchase_probabilities(population, users, items, buying)
-    direct_ms = views_ms + 20_000 + rng.exponential(40_000, shape)
+    direct_ms = views_ms + REACTION_DELAY_MS + rng.exponential(DIRECT_MEAN_MS, shape)
 
     parts = (
-        (_SEARCH, searches, views_ms - 3000),
+        (_SEARCH, searches, views_ms - SEARCH_LEAD_MS),
         (_VIEW, viewed, views_ms),
         (_CART, carts, carts_ms),
         (_REMOVE, removals, removals_ms),
@@ -166,47 +221,45 @@ def _draw_steps(rng: np.random.Generator, population: Population, sessions: _Ses
 
 
 def purchase_delays_ms(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-    """Draws how long something lies in the cart before it is bought: minutes, 25 at the most."""
-    delays: Floats = 1000.0 * np.clip(rng.lognormal(np.log(200.0), 0.8, shape), 20.0, 1500.0)
+    """Draws the time from adding an item to the cart to its purchase, at most 25 minutes."""
+    delays: Floats = 1000.0 * np.clip(
+        rng.lognormal(np.log(PURCHASE_MEDIAN_S), PURCHASE_DEVIATION, shape), *PURCHASE_BOUNDS_S
+    )
     return delays
 
 
 def _draw_items(rng: np.random.Generator, population: Population, sessions: _Sessions) -> tuple[Integers, Booleans]:
-    """Draws what is viewed: things close to an anchor, some of them again, some come across by chance.
+    """Draws the viewed items: items close to an anchor, some of them repeated, and some random ones by popularity.
 
     Returns:
-        Items, and whether each was viewed before in the session; ``(n, _MOST_VIEWS)``.
+        Items, and whether each was viewed before in the session; ``(n, MOST_VIEWS)``.
     """
     candidates = _draw_candidates(rng, population, sessions)
-    shape = (BLOCK, _MOST_VIEWS)
-    is_fresh = rng.random(shape) > np.where(sessions.is_buying, 0.28, 0.15)[:, None]
-    is_fresh[:, 0] = True
-    latest = np.cumsum(is_fresh, axis=1) - 1
+    shape = (BLOCK, MOST_VIEWS)
+    is_new = rng.random(shape) > _of(REPEAT_PROBABILITIES, sessions.is_buying)[:, None]
+    is_new[:, 0] = True
+    latest = np.cumsum(is_new, axis=1) - 1
     earlier = (rng.random(shape) * (latest + 1)).astype(np.int64)
-    choice = np.where(is_fresh, latest, earlier) % candidates.shape[1]
+    choice = np.where(is_new, latest, earlier) % candidates.shape[1]
     items = np.take_along_axis(candidates, choice, axis=1)
     by_popularity = np.cumsum(np.exp(population.item_log_popularities))
     is_stray = rng.random(shape) < 0.08
     strays = np.searchsorted(by_popularity, rng.random(shape) * by_popularity[-1])
-    return np.where(is_stray, strays, items), ~is_fresh & ~is_stray
+    return np.where(is_stray, strays, items), ~is_new & ~is_stray
 
 
 def _draw_candidates(rng: np.random.Generator, population: Population, sessions: _Sessions) -> Integers:
-    """Draws what a session is about: items of its category, near an anchor, without replacement, by Gumbel keys."""
+    """Draws a session's candidates: items of its category near an anchor, without replacement, by Gumbel keys."""
     starts = population.category_starts
     sizes = np.diff(starts)
     slots = np.arange(sizes.max())
     is_item = slots < sizes[sessions.categories, None]
     items = np.where(is_item, starts[sessions.categories, None] + slots, 0)
     users = sessions.users[:, None]
-    appeal = (
-        0.9 * population.item_log_popularities[items]
-        + 2.5 * population.affinity(users, items)
-        - 0.9 * population.price_misfit(users, items)
-    )
+    appeal = item_appeal(population, users, items)
     keys = np.where(is_item, appeal + rng.gumbel(size=items.shape), -np.inf)
     anchors = np.take_along_axis(items, keys.argmax(axis=1)[:, None], axis=1)
-    keys = 0.6 * appeal + 5.0 * population.closeness(anchors, items) + rng.gumbel(size=items.shape)
+    keys = item_appeal_near(population, appeal, anchors, items) + rng.gumbel(size=items.shape)
     keys = np.where(is_item, keys, -np.inf)
     best = np.argsort(-keys, axis=1)[:, : min(_CANDIDATES, int(sizes.min()))]
     return np.take_along_axis(items, best, axis=1)
@@ -220,5 +273,5 @@ def _assemble(number: int, starts_ms: Integers, sessions: _Sessions, steps: _Ste
     users, is_buying = sessions.users.tolist(), sessions.is_buying.tolist()
     for row in range(BLOCK):
         span = slice(bounds[row], bounds[row + 1])
-        columns = zip(timestamps[span], range(_MOST_VIEWS * len(_KINDS)), kinds[span], items[span], strict=False)
+        columns = zip(timestamps[span], range(MOST_VIEWS * len(_KINDS)), kinds[span], items[span], strict=False)
         yield Plan(number + row, users[row], is_buying[row], [Step(*step) for step in columns])

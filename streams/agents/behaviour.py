@@ -1,52 +1,56 @@
-"""The Behaviour agent: clickstream in; predictions, recommendations, decisions, experiences and relations out."""
+"""The Behaviour agent: clickstream in; predictions, recommendations, decisions, examples and signals out."""
 
-from typing import Any
+import logging
+from typing import Final
 
-from faust.types import StreamT
-
+from streams.contract.catalogue import CatalogueRecord, decode_catalogue_record
 from streams.contract.records import decode_item, decode_parameters
-from streams.contract.settings import Settings
-from streams.contract.topics import CLICKSTREAM, EXPERIMENTS, ITEMS, MODELS, USERS_CHANGELOG
-from streams.core.behaviour import BehaviourFold
+from streams.contract.settings.row_shape import row_shape
+from streams.contract.topics import CATALOGUE, EXPERIMENTS, ITEMS, MODELS
+from streams.core.behaviour.fold import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
-from streams.core.policies.models import PolicyModels
+from streams.core.policies.reward_models import PolicyModels
 from streams.core.retrieval.catalogue import Catalogue
 from streams.engine.app import BatchApp
-from streams.engine.feeds import FeedReader, Refusals
-from streams.engine.incidents import EXPERIMENT_REFUSED, report
-from streams.engine.outputs import Outputs
-from streams.engine.worker import FoldWorker
+from streams.engine.global_tables import GlobalTableReader, values_of
+from streams.engine.incidents import GLOBAL_TABLE_RECORD_REFUSED, Incident, RefusedRecords, report
+from streams.engine.worker import FoldWorker, add_fold
+
+EXPERIMENT_REFUSED: Final = Incident(
+    "experiment-refused",
+    logging.WARNING,
+    "the shares before it stay in force: set others with `headrace experiment set`, which checks them",
+)
 
 
-def add_behaviour(app: BatchApp, settings: Settings, outputs: Outputs) -> FoldWorker:
-    """Adds the agent and its table to the app; its feeds are read whole before the app starts."""
+def add_behaviour(app: BatchApp) -> FoldWorker:
+    """Adds the agent and its table to the app; its global tables are read whole before the app starts."""
+    settings = app.settings
     catalogue = Catalogue(settings)
-    items = FeedReader(ITEMS, settings.kafka, decode_item, catalogue.apply, frozen=settings.frozen_feeds)
-    experiments = FeedReader(EXPERIMENTS, settings.kafka, bytes, frozen=settings.frozen_feeds)
-    models = FeedReader(MODELS, settings.kafka, decode_parameters, frozen=settings.frozen_feeds)
+    frozen = settings.freeze_global_tables
+    items = GlobalTableReader(ITEMS, settings, values_of(decode_item), catalogue.apply, frozen=frozen)
+    listed = GlobalTableReader[CatalogueRecord](
+        CATALOGUE, settings, decode_catalogue_record, catalogue.apply_listing, frozen=frozen
+    )
+    experiments = GlobalTableReader[bytes](EXPERIMENTS, settings, values_of(bytes), frozen=frozen)
+    models = GlobalTableReader(MODELS, settings, values_of(decode_parameters), frozen=frozen)
     scorers = Scorers(settings.targets, feature_schema(settings.windows))
     policies = PolicyModels(settings.decisions)
-    refusals = Refusals(MODELS)
+    refused = RefusedRecords(GLOBAL_TABLE_RECORD_REFUSED, MODELS)
 
     def refresh() -> None:
         catalogue.apply(items.take())
+        catalogue.apply_listing(listed.take())
         for parameters in models.take():
             taker = policies if parameters.learner in policies.versions else scorers
             if not taker.apply(parameters):
-                refusals.note(f"{parameters.learner}/{parameters.member}", "its schema or its arrays do not fit")
+                refused.add(f"{parameters.learner}/{parameters.model}", "its schema or its arrays do not fit")
         for value in experiments.take():
             if not fold.experiment.apply(value):
                 report(EXPERIMENT_REFUSED, why=fold.experiment.refused)
 
-    app.background += [items, models, experiments]
-    partitions = settings.kafka.partitions
-    table = app.rows("users", USERS_CHANGELOG, partitions)
+    app.background += [items, listed, models, experiments]
     fold = BehaviourFold(settings, catalogue, scorers, policies)
-    worker = FoldWorker(fold, table, outputs, app.offsets, settings, refresh)
-
-    @app.agent(app.batches(CLICKSTREAM, partitions), name="behaviour", concurrency=1)
-    async def behaviour(stream: StreamT[Any]) -> None:
-        await worker.run(stream)
-
-    return worker
+    shape = row_shape(settings, "behaviour")
+    return add_fold(app, fold, settings.kafka.partitions, table="users", refresh=refresh, shape=shape)

@@ -1,1 +1,1 @@
-"""What crosses a topic, and what the rooms say to each other. No input or output here."""
+"""Contract: records of the topics, settings, errors, and interfaces between the packages. No input or output here."""

@@ -1,4 +1,4 @@
-"""Every error Headrace raises, and what the caller does about each.
+"""All errors of Headrace, and the action of the caller for each.
 
 ::
 
@@ -6,12 +6,32 @@
     ├── RejectedRecord          one bad record: write a dead letter with its reason, go on
     ├── ConfigurationError      the settings are wrong: print the message, exit with 2
     ├── RefusedStart            state and cluster do not belong together: print, exit with 3
-    ├── UnreachableBroker       no broker answers at the configured address: print, exit with 4; trying again may help
-    ├── BrokenInvariant         a promise would be broken: end the process, let a supervisor restart it
+    ├── UnreachableBroker       no broker answers at the configured address: print, exit with 4; a retry may help
+    ├── BrokenInvariant         a guarantee would be broken: end the process, let a supervisor restart it
     │   └── UndeliveredOutput   the broker did not take an output or a changelog row
     │       └── FencedWorker    another worker owns the partition now: end the process, let a supervisor restart it
-    └── UnreadableSource        a file to replay or evaluate is not what it should be: print, exit with 2
+    └── UnreadableSource        a file or table to read is missing or has another format: print, exit with 2
 """
+
+from typing import Final, Literal, get_args
+
+Reason = Literal[
+    "empty",
+    "malformed",
+    "wrong-unit",
+    "bad-candidates",
+    "unanswered",
+    "incomplete",
+    "oversized",
+    "ahead",
+    "behind",
+    "stale",
+    "flood",
+    "wrong-key",
+    "wrong-partition",
+]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+"""All reasons for which a record is rejected; docs/reference/dead-letters.md has an example of each."""
 
 
 class HeadraceError(Exception):
@@ -22,18 +42,18 @@ class RejectedRecord(HeadraceError):
     """A record that cannot be applied; it becomes a dead letter and the stream goes on.
 
     Args:
-        reason: One of a small closed set of kebab-case words, the key that dead letters are counted by.
-        detail: A sentence for a person.
+        reason: Dead letters are counted by it.
+        detail: A sentence for the operator.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
 
 
 class ConfigurationError(HeadraceError):
-    """The settings are wrong; the message names the key and what it may be."""
+    """The settings are wrong; the message names the key and its allowed values."""
 
 
 class RefusedStart(HeadraceError):
@@ -45,7 +65,7 @@ class UnreachableBroker(HeadraceError):
 
 
 class BrokenInvariant(HeadraceError):
-    """A promise would be broken by going on; the process must end before anything is acknowledged."""
+    """Continuing would break a guarantee; the process must end before anything is acknowledged."""
 
 
 class UndeliveredOutput(BrokenInvariant):
@@ -53,8 +73,8 @@ class UndeliveredOutput(BrokenInvariant):
 
 
 class FencedWorker(UndeliveredOutput):
-    """Another worker owns the partition now; whatever this one still holds of it is out of date."""
+    """Another worker owns the partition now; this worker's rows of it are outdated."""
 
 
 class UnreadableSource(HeadraceError):
-    """A file to replay or to evaluate is missing, or a line of it is not of the format."""
+    """A file or table to read is missing, or a part of it does not have the expected format."""

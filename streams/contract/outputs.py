@@ -1,4 +1,4 @@
-"""What a fold hands back: the records to produce, before anything is stored."""
+"""Output records of a fold, produced before its rows are stored."""
 
 import msgspec
 
@@ -10,7 +10,7 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     """One record to produce.
 
     Attributes:
-        partition: Explicit, or ``None`` to let the key decide by murmur2.
+        partition: Target partition; ``None`` for the one of the key, by murmur2.
         headers: Kafka headers; used by dead letters only.
     """
 
@@ -20,11 +20,16 @@ class Output(msgspec.Struct, frozen=True, gc=False):
     partition: int | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
 
+    @property
+    def rejection_reason(self) -> str | None:
+        """The reason of a dead letter; ``None`` for any other record."""
+        return self.headers[0][1].decode() if self.topic == DEAD_LETTERS else None
+
 
 def dead_letter(
     topic: str, partition: int, offset: int, key: bytes | None, value: bytes, rejection: RejectedRecord
 ) -> Output:
-    """Makes a dead letter of a record: its value, and in the headers what is wrong with it and where it was."""
+    """Makes a dead letter: the record's value, with the reason and the record's origin in the headers."""
     headers = {
         "reason": rejection.reason,
         "detail": rejection.detail[:512],

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to."""
+"""Partition of a key, as Kafka's default partitioner computes it."""
 
 from functools import lru_cache
 from typing import Final

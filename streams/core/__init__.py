@@ -1,1 +1,1 @@
-"""What Headrace computes, pure: no clock, no input or output, no framework."""
+"""Core: the computations of Headrace, as pure functions: no clock, no input or output, no framework."""

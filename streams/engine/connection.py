@@ -1,4 +1,4 @@
-"""How to reach the broker, in the words of Faust and of aiokafka."""
+"""Credentials for Faust's and aiokafka's connections to the broker."""
 
 import ssl
 from collections.abc import Mapping
@@ -11,20 +11,19 @@ from streams.contract.settings import Kafka
 
 
 def faust_credentials(kafka: Kafka) -> Credentials | None:
-    """Says how to connect, as Faust's credentials; always with an SSL context, without which Faust sends plain text."""
+    """Builds Faust's credentials; without an SSL context Faust sends plain text."""
     if kafka.security_protocol == "PLAINTEXT":
         return None
-    context = ssl.create_default_context(cafile=kafka.ssl_ca_location or None)
+    context = None
+    if kafka.security_protocol != "SASL_PLAINTEXT":
+        context = ssl.create_default_context(cafile=kafka.ssl_ca_location or None)
     if kafka.security_protocol == "SSL":
         return SSLCredentials(context)
     return SASLCredentials(
-        username=kafka.sasl_username,
-        password=kafka.sasl_password,
-        mechanism=kafka.sasl_mechanism,
-        ssl_context=context,
+        username=kafka.sasl_username, password=kafka.sasl_password, mechanism=kafka.sasl_mechanism, ssl_context=context
     )
 
 
 def aiokafka_credentials(kafka: Kafka) -> Mapping[str, Any]:
-    """Says how to connect, as aiokafka's arguments, the same that Faust gives it."""
+    """Builds aiokafka's connection arguments, the same as Faust's."""
     return dict(credentials_to_aiokafka_auth(faust_credentials(kafka)))

@@ -1,7 +1,6 @@
-"""Incidents: what a worker says of itself, each under a name of its own, with its facts and what to do.
+"""Incidents: log lines of a worker, each with a name, its facts and the operator's next step.
 
-There is one line for each. How it is laid out, and where it goes, is the business of whoever configures logging; the
-runbook has an entry for each name.
+The runbook has an entry for each name. The modules that report an incident define it; those of the engine are here.
 """
 
 import json
@@ -16,8 +15,8 @@ class Incident(NamedTuple):
     """One kind of incident.
 
     Attributes:
-        level: Of :mod:`logging`: ``INFO`` is the normal course, ``WARNING`` wants a look, ``ERROR`` a hand.
-        todo: What whoever reads the line can do; empty where there is nothing to do.
+        level: Of :mod:`logging`: ``INFO`` is normal operation, ``WARNING`` should be looked at, ``ERROR`` needs action.
+        todo: The operator's next step; empty if there is none.
     """
 
     name: str
@@ -28,71 +27,76 @@ class Incident(NamedTuple):
 WORKER_STARTS: Final = Incident("worker-starts", logging.INFO)
 REBALANCE_BEGINS: Final = Incident("rebalance-begins", logging.INFO)
 REBALANCE_ENDS: Final = Incident("rebalance-ends", logging.INFO)
-RECOVERING: Final = Incident("recovering", logging.INFO)
 STANDBYS_READY: Final = Incident("standbys-ready", logging.INFO)
 WORKER_STOPS: Final = Incident("worker-stops", logging.INFO)
+TOPICS_DIFFER: Final = Incident(
+    "topics-differ", logging.WARNING, "see what it leads to; `headrace topics create` prints the commands that mend it"
+)
+TOPICS_NOT_COMPARED: Final = Incident(
+    "topics-not-compared", logging.WARNING, "let the worker describe the configuration of its topics"
+)
+UNPROTECTED_TIME: Final = Incident(
+    "unprotected-time",
+    logging.WARNING,
+    "let the broker stamp the records: set message.timestamp.type=LogAppendTime, as `headrace topics create` prints",
+)
+READERS_UNKNOWN: Final = Incident(
+    "readers-unknown",
+    logging.WARNING,
+    "nobody would notice if these topics were not read: allow the worker to describe the group",
+)
 WORKER_ENDS: Final = Incident(
-    "worker-ends", logging.CRITICAL, "nothing unfinished was acknowledged: start it again once `why` is dealt with"
+    "worker-ends", logging.CRITICAL, "nothing unfinished was acknowledged: remove the cause in `why` and start it again"
 )
 TRANSACTION_HUNG: Final = Incident("transaction-hung", logging.WARNING)
-DEAD_LETTERS: Final = Incident(
-    "dead-letters",
+GLOBAL_TABLE_RECORD_REFUSED: Final = Incident(
+    "global-table-record-refused",
     logging.WARNING,
-    "see what came: headrace dead-letters export; mend the producer and the events, then headrace dead-letters replay",
+    "the last valid record stays in use: give all workers the same settings, or find out who else writes to the topic",
 )
-SKIPPED_OFFSETS: Final = Incident(
-    "skipped-offsets",
+CHANGELOG_RECORD_REFUSED: Final = Incident(
+    "changelog-record-refused",
     logging.WARNING,
-    "retention removed them before they were read: raise retention.ms, add workers",
+    "the row stays as it was before that record: find out who else writes to the changelog",
 )
-BROKER_SILENT: Final = Incident("broker-silent", logging.ERROR, "see that the brokers run and can be reached from here")
-BROKER_BACK: Final = Incident("broker-back", logging.INFO)
-STANDING_STILL: Final = Incident(
-    "standing-still", logging.WARNING, "nothing yet: it ends after engine.watchdog_s, to be started again"
+UNREADABLE_ROW: Final = Incident(
+    "unreadable-row",
+    logging.ERROR,
+    "the row begins anew: find out who else writes to the changelog, or which version wrote the row",
 )
-MOVING_AGAIN: Final = Incident("moving-again", logging.INFO)
-SNAPSHOT_REFUSED: Final = Incident(
-    "snapshot-refused",
+SOURCE_MADE_ANEW: Final = Incident(
+    "source-made-anew",
     logging.WARNING,
-    "the last good one serves: give all workers the same settings, or find who else writes to the topic",
+    "nothing if that was meant: the rows are kept, and take all new records; `begin_anew` has the commands otherwise",
 )
-EXPERIMENT_REFUSED: Final = Incident(
-    "experiment-refused",
+SETTING_CHANGED: Final = Incident(
+    "setting-changed",
     logging.WARNING,
-    "the shares before it stay in force: set others with `headrace experiment set`, which checks them",
+    "nothing if that was meant: the rows are taken as they are; otherwise set it back on all workers",
 )
-FEED_STALLED: Final = Incident(
-    "feed-stalled", logging.WARNING, "decisions go on with older items and models: see that the feed's leader is up"
-)
-FEED_CAUGHT_UP: Final = Incident("feed-caught-up", logging.INFO)
+_MAX_REPORTS: Final = 100
 
-INCIDENTS: Final = (
-    WORKER_STARTS,
-    REBALANCE_BEGINS,
-    RECOVERING,
-    REBALANCE_ENDS,
-    STANDBYS_READY,
-    WORKER_STOPS,
-    WORKER_ENDS,
-    TRANSACTION_HUNG,
-    DEAD_LETTERS,
-    SKIPPED_OFFSETS,
-    BROKER_SILENT,
-    BROKER_BACK,
-    STANDING_STILL,
-    MOVING_AGAIN,
-    SNAPSHOT_REFUSED,
-    EXPERIMENT_REFUSED,
-    FEED_STALLED,
-    FEED_CAUGHT_UP,
-)
+
+class RefusedRecords:
+    """Reports records of a topic that cannot be used, each kind once."""
+
+    def __init__(self, incident: Incident, topic: str) -> None:
+        self._incident = incident
+        self._topic = topic
+        self._reported: set[str] = set()
+
+    def add(self, what: str, why: str) -> None:
+        """Reports a refused record, unless its kind was reported before."""
+        if what not in self._reported and len(self._reported) < _MAX_REPORTS:
+            self._reported.add(what)
+            report(self._incident, topic=self._topic, what=what, why=why)
 
 
 def report(incident: Incident, **facts: Any) -> None:
-    """Logs one line about an incident.
+    """Logs an incident.
 
     Args:
-        facts: What happened, by name, in the order that they are shown in.
+        facts: By name, in the order of the line.
     """
     _log.log(
         incident.level,
@@ -103,13 +107,8 @@ def report(incident: Incident, **facts: Any) -> None:
     )
 
 
-def is_heard() -> bool:
-    """Says whether anybody has configured logging."""
-    return _log.hasHandlers()
-
-
 def key_values(facts: Mapping[str, Any]) -> str:
-    """Writes facts as ``key=value``; what has blanks, quotes or line ends in it is quoted as in JSON.
+    """Formats facts as ``key=value``; values with blanks, quotes or line ends are quoted as in JSON.
 
     >>> key_values({"partitions": 4, "why": "no broker", "seconds": 0.25})
     'partitions=4 why="no broker" seconds=0.25'

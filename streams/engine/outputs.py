@@ -1,62 +1,66 @@
-"""How outputs and changelog rows reach the broker: produced together, awaited together, each delivery accounted for."""
+"""Delivery of outputs and changelog rows: a batch is produced at once, and every acknowledgement is awaited."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from streams.contract.connection import client_configuration
+from streams.contract.connection import producer_configuration
 from streams.contract.errors import UndeliveredOutput
+from streams.contract.names import Names
 from streams.contract.outputs import Output
-from streams.contract.settings import Engine, Kafka
+from streams.contract.settings import Settings
+from streams.contract.topic_config import batch_bytes
 
 Partition = tuple[str, int]
 """A source topic and a partition of it."""
 
-_FIRST_LOOK_S: Final = 0.001
-"""Nobody tells a producer of successes, so it looks whether all is delivered; by itself it does so every 10 ms."""
-_LOOK_GROWTH: Final = 1.25
-"""Of the time to the next look: what takes long is noticed later, and looked for seldom."""
-_LINES: Final = 8
-"""How many batches may wait for acknowledgements at once."""
+_FIRST_POLL_S: Final = 0.001
+"""Successful deliveries cause no callback, so the producer is polled; librdkafka's own interval is 10 ms."""
+_POLL_GROWTH: Final = 1.25
+"""Growth of the poll interval: slow deliveries are polled for less often."""
+_PRODUCERS: Final = 8
+"""Number of batches that can wait for acknowledgements at once."""
 
 
 class Outputs(Protocol):
-    """Takes the records of a batch, in two steps of the protocol, and knows when all of them are safe.
+    """Delivery of a batch's records, in two steps of the protocol.
 
     Raises (both steps):
-        UndeliveredOutput: A record was not taken; nothing after this step may be done.
+        UndeliveredOutput: A record was not delivered; no later step may run.
     """
 
     async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
-        """Produces the outputs of a batch of ``source``; safe when this returns, or with its rows, and not before."""
+        """Produces the outputs of a batch of ``source``; they are durable at the latest when :meth:`log` returns."""
         ...
 
     async def log(self, source: Partition, rows: Sequence[Output]) -> int:
-        """Produces the rows of that batch, and returns when all of it is safe.
+        """Produces the rows of that batch, and returns when all its records are durable.
 
         Returns:
-            By how many offsets the changelog has grown.
+            Number of offsets that the changelog has grown by.
         """
         ...
 
 
 class ProducerOutputs:
-    """At least once: idempotent producers, ``acks=all``.
+    """At-least-once outputs: idempotent producers, ``acks=all``.
 
-    Batches of several partitions are under way at once, and each has a producer to itself while it waits, or it would
-    wait for what the others produce meanwhile, too.
+    Batches of several partitions are delivered concurrently. Each has a producer of its own meanwhile; with a shared
+    one it would also wait for the others' records.
     """
 
-    def __init__(self, kafka: Kafka, engine: Engine) -> None:
-        self._free: asyncio.LifoQueue[_Line] = asyncio.LifoQueue()
-        for _ in range(_LINES):
-            self._free.put_nowait(_Line(kafka, engine))
-        self._threads = ThreadPoolExecutor(_LINES, "deliveries")
+    def __init__(self, settings: Settings) -> None:
+        self._names = settings.names
+        self._free: asyncio.LifoQueue[_BatchProducer] = asyncio.LifoQueue()
+        self._create = partial(_BatchProducer, settings)
+        self._created = 0
+        self._threads = ThreadPoolExecutor(_PRODUCERS, "deliveries")
 
     async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
         await self._deliver(outputs)
@@ -68,72 +72,72 @@ class ProducerOutputs:
     async def _deliver(self, outputs: Sequence[Output]) -> None:
         if not outputs:
             return
-        line = await self._free.get()
-        produce(line.producer, outputs)
-        await asyncio.get_running_loop().run_in_executor(self._threads, line.flush)
-        self._free.put_nowait(line)
+        if self._free.empty() and self._created < _PRODUCERS:
+            self._created += 1
+            self._free.put_nowait(self._create())
+        producer = await self._free.get()
+        produce(producer.client, outputs, self._names)
+        await asyncio.get_running_loop().run_in_executor(self._threads, producer.flush)
+        self._free.put_nowait(producer)
 
 
-class _Line:
-    """A producer for one batch at a time.
+class _BatchProducer:
+    """Producer for one batch at a time.
 
-    Deliveries that fail call back; deliveries that succeed do not, which saves a Python call for each record.
+    Only failed deliveries cause a callback, which saves a Python call per record.
     """
 
-    def __init__(self, kafka: Kafka, engine: Engine) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._failures: list[str] = []
-        self._timeout_s = engine.delivery_timeout_s
-        self.producer = Producer(
+        self._timeout_s = settings.engine.delivery_timeout_s
+        self.client = Producer(
             {
-                **producer_configuration(kafka, engine),
+                **output_configuration(settings),
                 "delivery.report.only.error": True,
                 "on_delivery": self._note_failure,
             }
         )
 
     def flush(self) -> None:
-        """Returns when all that was produced is acknowledged.
+        """Waits until all produced records are acknowledged.
 
         Raises:
-            UndeliveredOutput: A record was not.
+            UndeliveredOutput: A record was not acknowledged.
         """
         # Twice the delivery time-out: within it librdkafka itself reports every record, delivered or not.
-        deadline_s, look_s = monotonic() + self._timeout_s * 2, _FIRST_LOOK_S
-        while (remaining := self.producer.flush(look_s)) and monotonic() < deadline_s:
-            look_s *= _LOOK_GROWTH
+        deadline_s, poll_s = monotonic() + self._timeout_s * 2, _FIRST_POLL_S
+        while (remaining := self.client.flush(poll_s)) and monotonic() < deadline_s:
+            poll_s *= _POLL_GROWTH
         if remaining or self._failures:
-            raise UndeliveredOutput(f"{remaining} records outstanding; {'; '.join(self._failures[:3])}")
+            raise UndeliveredOutput(f"{remaining} records were not acknowledged; {'; '.join(self._failures[:3])}")
 
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failures.append(f"{message.topic()}[{message.partition()}]: {error.str()}")
 
 
-def producer_configuration(kafka: Kafka, engine: Engine) -> dict[str, Any]:
-    """Says how records are sent, as confluent-kafka's configuration."""
+def output_configuration(settings: Settings) -> dict[str, Any]:
+    """Configures a producer of outputs."""
+    engine = settings.engine
     return {
-        **client_configuration(kafka),
+        **producer_configuration(settings.kafka, engine.delivery_timeout_s),
         "client.id": engine.app_id,
-        "acks": "all",
-        "enable.idempotence": True,
-        "partitioner": "murmur2_random",
-        "compression.type": "lz4",
-        "linger.ms": 0,
-        "log_level": 2,
+        # Each batch is flushed, which ends the wait; without one, the client's threads wake up for every record.
+        "linger.ms": 5,
         "queue.buffering.max.messages": 2_000_000,
         "queue.buffering.max.kbytes": 512 * 1024,
-        "message.max.bytes": engine.max_output_bytes + 64 * 1024,
-        "delivery.timeout.ms": int(engine.delivery_timeout_s * 1000),
+        "message.max.bytes": batch_bytes(engine),
     }
 
 
-def produce(producer: Producer, outputs: Sequence[Output]) -> None:
-    """Hands records to a producer, those of one destination at once.
+def produce(producer: Producer, outputs: Sequence[Output], names: Names) -> None:
+    """Passes records to a producer, those of one destination in one call.
 
     Raises:
-        UndeliveredOutput: It refused one.
+        UndeliveredOutput: The producer refused a record.
     """
-    for (topic, partition), messages in _by_destination(outputs).items():
+    for (called, partition), messages in _by_destination(outputs).items():
+        topic = names.topic(called)
         if messages[0].get("headers"):
             for message in messages:
                 producer.produce(topic, partition=partition, **message)

@@ -1,4 +1,4 @@
-"""How far a recovery is: what a worker that got partitions reads from their changelogs before it folds."""
+"""Progress of a recovery: before it folds, a worker reads the changelogs of newly assigned partitions."""
 
 from dataclasses import dataclass, replace
 
@@ -8,12 +8,12 @@ class Recovery:
     """The recovery of the present rebalance, or of the last one.
 
     Attributes:
-        begun_s: When the partitions were assigned; counts from anywhere.
-        seconds: From then to its end, or so far.
-        rows: Read from changelogs, those of standbys not counted.
-        offsets: Of the changelogs that were passed; markers of transactions have one, too.
-        left: Offsets that were still to be passed when a batch was last applied, 0 at the end.
-        has_ended: Whether the worker folds.
+        begun_s: Time of the assignment, by a monotonic clock.
+        seconds: Duration until the end, or so far.
+        rows: Rows read from changelogs, without those of standbys.
+        offsets: Changelog offsets passed; transaction markers have offsets, too.
+        left: Changelog offsets still to be passed when the last batch was applied; 0 at the end.
+        has_ended: Whether the recovery is complete.
     """
 
     begun_s: float
@@ -25,7 +25,7 @@ class Recovery:
 
     @property
     def done(self) -> float:
-        """The share that is read, from 0 to 1: exact in offsets, hence nearly so in rows."""
+        """Share of the changelogs' offsets that is read, from 0 to 1."""
         if self.has_ended:
             return 1.0
         return self.offsets / (self.offsets + self.left) if self.offsets else 0.0
@@ -35,21 +35,16 @@ class Recovery:
         return self.rows / self.seconds if self.seconds else 0.0
 
     def applied(self, rows: int, offsets: int, left: int, now_s: float) -> "Recovery":
-        """Adds a batch of a changelog."""
         return replace(
-            self,
-            seconds=now_s - self.begun_s,
-            rows=self.rows + rows,
-            offsets=self.offsets + offsets,
-            left=left,
+            self, seconds=now_s - self.begun_s, rows=self.rows + rows, offsets=self.offsets + offsets, left=left
         )
 
     def ended(self, now_s: float) -> "Recovery":
-        """Ends it, if it has not ended; a worker may get the same partitions again."""
+        """Marks it complete, unless it already is; a worker may be assigned the same partitions again."""
         return self if self.has_ended else replace(self, seconds=now_s - self.begun_s, left=0, has_ended=True)
 
     def facts(self) -> dict[str, float]:
-        """Returns what people and programs are told of it."""
+        """Returns the figures for logs, metrics and health answers."""
         return {
             "rows": self.rows,
             "rows_per_s": round(self.rows_per_s),

@@ -1,6 +1,7 @@
-"""Two requests of Kafka's protocol that its Python clients do not have: what is known of transactions (KIP-664).
+"""Kafka protocol requests DescribeTransactions and DescribeProducers (KIP-664), which the Python clients lack.
 
-Coordinators know how the last transaction of an id ended; leaders know the producers that have one open in a partition.
+A coordinator knows the state of an id's last transaction. A partition's leader knows which producers have a transaction
+open in it.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class _DescribeTransactions(RequestStruct):  # type: ignore[misc]
 
 
 class DescribeTransactions(Request[_DescribeTransactions]):  # type: ignore[misc]
-    """Asks the coordinator of these ids for their last transactions."""
+    """Request to the coordinator of these ids for their last transactions."""
 
     API_KEY = 65
 
@@ -102,10 +103,10 @@ class _DescribeProducers(RequestStruct):  # type: ignore[misc]
 
 
 class DescribeProducers(Request[_DescribeProducers]):  # type: ignore[misc]
-    """Asks a leader who writes to its partitions, and where the transaction begins that is open, -1 where none is.
+    """Request to a leader for the producers of its partitions and the start offsets of their open transactions.
 
     Args:
-        topics: Each with its partitions.
+        topics: Names, each with its partitions.
     """
 
     API_KEY = 61

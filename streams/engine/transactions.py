@@ -1,9 +1,9 @@
-"""Exactly once: the outputs of a batch, its rows and its partition's row in one Kafka transaction.
+"""Exactly-once outputs: the outputs of a batch, its rows and its partition's row in one Kafka transaction.
 
-*emit* opens it, *log* commits it. A source partition has a producer of its own with a transactional id that its owners
-share, so the broker knows the last one: whoever opens it anew fences the one before, whose transaction is aborted if it
-was open, and who can commit nothing more, even if it was only paused and believes that it still owns the partition.
-Whoever opens it sees to it, too, that the transaction before has ended in all its partitions: see ``hanging.py``.
+*emit* begins the transaction, *log* commits it. Each source partition has a producer of its own. Its transactional id
+is the same for every owner of the partition, so that opening the id fences the previous owner: its open transaction is
+aborted, and it can commit nothing more, even if it was only paused and acts as the owner.
+The new owner also completes hanging transactions of the id: see ``hanging_transactions.py``.
 """
 
 import asyncio
@@ -13,13 +13,15 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
+from aiokafka.errors import TransactionalIdAuthorizationFailed
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from streams.contract.errors import BrokenInvariant, FencedWorker, UndeliveredOutput
+from streams.contract.errors import BrokenInvariant, FencedWorker, RefusedStart, UndeliveredOutput
 from streams.contract.outputs import Output
-from streams.contract.settings import Engine, Kafka
-from streams.engine.hanging import Endings
-from streams.engine.outputs import Partition, produce, producer_configuration
+from streams.contract.settings import Settings
+from streams.engine.access import Missing, no_access
+from streams.engine.hanging_transactions import HangingTransactions
+from streams.engine.outputs import Partition, output_configuration, produce
 
 _FENCED: Final = frozenset(
     {
@@ -30,49 +32,51 @@ _FENCED: Final = frozenset(
     }
 )
 _THREADS: Final = ThreadPoolExecutor(32, "transactions")
-"""Where commits are waited for; the event loop's own threads would be six on two cores."""
+"""Threads that wait for commits; the event loop's default pool has six on two cores."""
 
 
 class TransactionalOutputs:
-    """A transactional producer for each source partition that this worker owns.
+    """Transactional producers, one for each source partition that this worker owns."""
 
-    Args:
-        topics: Where batches may write to.
-    """
-
-    def __init__(self, kafka: Kafka, engine: Engine, topics: Iterable[str]) -> None:
+    def __init__(self, settings: Settings) -> None:
+        engine = settings.engine
         timeout_ms = int(engine.transaction_timeout_s * 1000)
-        configuration = producer_configuration(kafka, engine)
+        configuration = output_configuration(settings)
         self._configuration = {
             **configuration,
             "transaction.timeout.ms": timeout_ms,
             "delivery.timeout.ms": min(timeout_ms, configuration["delivery.timeout.ms"]),
         }
-        self._kafka = kafka
-        self._topics = list(topics)
-        self._app_id = engine.app_id
+        self._settings = settings
+        self._topics = [topic.name for topic in settings.topics]
+        self._names = settings.names
         self._transaction_timeout_s = engine.transaction_timeout_s
         self._timeout_s = engine.delivery_timeout_s
         self._producers: dict[Partition, Producer] = {}
         self._open: set[Partition] = set()
 
     async def take_over(self, sources: Iterable[Partition]) -> None:
-        """Closes what was owned, and opens what is owned now; when it returns, the last owners can write no more.
+        """Opens producers for the assigned partitions, which fences the previous owners.
 
         Raises:
-            UndeliveredOutput: The broker did not let one be opened in time.
-            BrokenInvariant: A batch is under way; its outputs and its rows would be in two transactions.
+            RefusedStart: The user may not write with these transactional ids.
+            UndeliveredOutput: The broker did not open one in time.
+            BrokenInvariant: A batch is unfinished; its outputs and its rows would be in two transactions.
         """
         if self._open:
-            raise BrokenInvariant(f"partitions were assigned anew in the middle of a batch of {sorted(self._open)}")
+            raise BrokenInvariant(f"partitions were reassigned while batches of {sorted(self._open)} were unfinished")
         ids = {self._id(source): source for source in sources}
         self._producers = {}
-        async with Endings(self._kafka, self._topics, self._timeout_s) as endings:
-            ended = await endings.of(list(ids))
+        async with HangingTransactions(self._settings.kafka, self._topics, self._timeout_s) as transactions:
+            try:
+                endings = await transactions.endings(list(ids))
+            except TransactionalIdAuthorizationFailed as error:
+                missing = [Missing("transactional-id", name, ("WRITE",)) for name in ids]
+                raise RefusedStart(no_access(self._settings, missing)) from error
             await self._open_producers(ids.values())
-            while hanging := await endings.hanging(ended):
+            while hanging := await transactions.find(endings):
                 for each in hanging:
-                    await endings.end(each, self._transaction_timeout_s)
+                    await transactions.complete(each, self._transaction_timeout_s)
                 await self._open_producers(ids[each.transactional_id] for each in hanging)
 
     async def _open_producers(self, sources: Iterable[Partition]) -> None:
@@ -102,7 +106,7 @@ class TransactionalOutputs:
             if source not in self._open:
                 producer.begin_transaction()
                 self._open.add(source)
-            produce(producer, outputs)
+            produce(producer, outputs, self._names)
         except KafkaException as error:
             raise _explained(error) from error
 
@@ -110,12 +114,11 @@ class TransactionalOutputs:
         return Producer({**self._configuration, "transactional.id": self._id(source)})
 
     def _id(self, source: Partition) -> str:
-        topic, number = source
-        return f"{self._app_id}-{topic}-{number}"
+        return self._names.transactional_id(*source)
 
 
 def _retried(step: partial[None], timeout_s: float) -> None:
-    """Takes a step that blocks, and again while the broker says that it may yet succeed."""
+    """Runs a blocking step, and retries it while the broker's error is retriable."""
     deadline = monotonic() + timeout_s
     while True:
         try:
@@ -129,7 +132,7 @@ def _retried(step: partial[None], timeout_s: float) -> None:
 def _explained(error: KafkaException) -> UndeliveredOutput:
     cause: KafkaError = error.args[0]
     if cause.code() in _FENCED:
-        return FencedWorker(f"another worker has taken over, or the transaction took too long: {cause.str()}")
+        return FencedWorker(f"another worker has taken over, or the transaction exceeded its timeout: {cause.str()}")
     return UndeliveredOutput(f"the transaction was not committed: {cause.str()}")
 
 

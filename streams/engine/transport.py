@@ -1,7 +1,7 @@
-"""How records are handed over: the whole fetched run of one partition as one message.
+"""Faust transport that delivers each fetched run of records of one partition as one message.
 
-Faust's own gap bookkeeping is left out for batched topics: a batch has no gaps, only a last offset, and the batches of
-a partition are acknowledged in order.
+Faust's gap bookkeeping is not used: a batch has no gaps, only a last offset, and the batches of a partition are
+acknowledged in order.
 """
 
 import asyncio
@@ -19,50 +19,50 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from yarl import URL
 
-from streams.engine.leaving import leave_rebalance
+from streams.engine.leave_group import leave_rebalance
 
 _IDLE_S: Final = 0.05
 
 
 class Batch:
-    """What was read of one partition: its records in offset order, and the offsets ``[begin, end)`` that it covers.
+    """Records read from one partition, in offset order, with the offsets ``[begin, end)`` that they cover.
 
-    Offsets without a record are markers of transactions, or records of aborted ones; where a batch has none at all, it
-    tells that there is nothing up to ``end``.
+    Offsets without a record belong to transaction markers or to records of aborted transactions. A batch without any
+    record reports that there is none up to ``end``.
 
     Attributes:
-        jumped: Offsets within that were never read, since the broker no longer had them.
+        skipped: Number of offsets within that were never read, because the broker no longer had them.
     """
 
-    __slots__ = ("begin", "end", "jumped", "records")
+    __slots__ = ("begin", "end", "records", "skipped")
 
-    def __init__(self, records: Sequence[Any], begin: int, end: int, jumped: int = 0) -> None:
+    def __init__(self, records: Sequence[Any], begin: int, end: int, skipped: int = 0) -> None:
         self.records = records
         self.begin = begin
         self.end = end
-        self.jumped = jumped
+        self.skipped = skipped
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """Makes one batch of batches that were read one after another; offsets between them are jumped."""
+    """Joins consecutive batches; offsets between them count as skipped."""
     if len(batches) == 1:
         return batches[0]
     records = list(chain.from_iterable(batch.records for batch in batches))
     between = sum(max(later.begin - earlier.end, 0) for earlier, later in pairwise(batches))
-    return Batch(records, batches[0].begin, batches[-1].end, sum(batch.jumped for batch in batches) + between)
+    return Batch(records, batches[0].begin, batches[-1].end, sum(batch.skipped for batch in batches) + between)
 
 
-class Holding:
-    """Gathers the records of some topics for a while, so that a fold that can wait gets larger batches."""
+class HoldBuffer:
+    """Buffer that holds the records of some topics back for a while, for larger batches."""
 
     def __init__(self, hold_ms: Mapping[str, int], batch_records: int) -> None:
-        self._hold_s = {topic: hold / 1000 for topic, hold in hold_ms.items()}
+        self._hold_s = {topic: hold / 1000 for topic, hold in hold_ms.items() if hold}
         self._batch_records = batch_records
         self._held: dict[TP, Batch] = {}
         self._since: dict[TP, float] = {}
 
-    def pass_on(self, fetched: Mapping[TP, Batch], now: float) -> dict[TP, Batch]:
-        """Takes what was fetched and returns what is due, held records before newer ones."""
+    def release(self, fetched: Mapping[TP, Batch], now: float) -> dict[TP, Batch]:
+        """Adds fetched batches and returns those that are due, held records before newer ones."""
         ready: dict[TP, Batch] = {}
         for tp, batch in fetched.items():
             if tp.topic in self._hold_s:
@@ -77,20 +77,20 @@ class Holding:
         return ready
 
     def wait_s(self, timeout_s: float, now: float) -> float:
-        """Returns how long the next fetch may wait so that nothing is held too long."""
+        """Returns the longest wait of the next fetch with which no record is held too long."""
         due = (self._since[tp] + self._hold_s[tp.topic] - now for tp in self._held)
         return max(_IDLE_S, min(timeout_s, *due, timeout_s))
 
     def forget(self) -> None:
-        """Drops what is held; it will be fetched again from the committed offset."""
+        """Drops held records; they will be fetched again from the committed offset."""
         self._held.clear()
         self._since.clear()
 
 
 class PlainRecords(fetching.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
-    """aiokafka's reader of one fetched partition, which hands a record over as its C parser made it.
+    """aiokafka's reader of one fetched partition, without its copy of each record into a dataclass of eleven fields.
 
-    Each would be copied into a dataclass of eleven fields, which took a third of the consumer thread's time.
+    The copy took a third of the consumer thread's time.
     """
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
@@ -101,7 +101,7 @@ fetching.PartitionRecords = PlainRecords
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
-    """aiokafka's consumer, with what Faust hard-codes replaced, and read in runs that know what they cover."""
+    """Thread of aiokafka's consumer; sets options that Faust hard-codes, and returns batches with their offsets."""
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -112,8 +112,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_thread_stop(self) -> None:
         """Stops aiokafka's consumer.
 
-        Where no broker answers, a task of its own that it cancels and awaits takes the thread along, and whoever stops
-        the thread would wait for a minute.
+        While no broker answers, aiokafka cancels and awaits a task of its own, and the cancellation reaches this
+        thread. Without the suppression, stopping it would take a minute.
         """
         with suppress(asyncio.CancelledError):
             if self._consumer is not None:
@@ -127,14 +127,14 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        """Reads as Faust does, but tells of markers, too: they move the position and bring no record."""
+        """Reads as Faust does, and also reports transaction markers: they move the position without a record."""
         fetcher, subscription = consumer._fetcher, consumer._subscription
         deadline = monotonic() + (timeout or 0.0)
         while self.consumer.flow_active:
             if subscription.reassignment_in_progress:
                 await subscription.wait_for_assignment()
             before = _positions(consumer)
-            # Without a timeout nothing else runs meanwhile, so that what moved was read here.
+            # With timeout 0 no other task runs meanwhile, so only this call moves positions.
             records = await super()._fetch_records(consumer, active_partitions, timeout=0, max_records=max_records)
             batches = {
                 tp: Batch(records.get(tp, ()), before[tp], position)
@@ -149,7 +149,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if not done:
                 waiter.cancel()
                 return {}
-            waiter.result()  # An error of the fetcher's is raised here.
+            waiter.result()  # raises the fetcher's error, if any
         return {}
 
 
@@ -163,11 +163,11 @@ def _positions(consumer: AIOKafkaConsumer) -> dict[TP, int]:
 
 
 class BatchConsumer(driver.Consumer):
-    """Faust's consumer, handing over batches."""
+    """Faust's consumer, delivering batches."""
 
     def __init__(self, transport: "BatchTransport", *args: Any, **kwargs: Any) -> None:
         super().__init__(transport, *args, **kwargs)
-        self._holding = Holding(transport.hold_ms, transport.batch_records)
+        self._hold_buffer = HoldBuffer(transport.hold_ms, transport.batch_records)
         self._room = asyncio.Event()
         self._seeks = 0
 
@@ -175,10 +175,10 @@ class BatchConsumer(driver.Consumer):
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Fetches nothing more of the topic: its partitions share a buffer.
+        """Pauses all partitions of the topic, because they share a buffer.
 
-        Faust would go on with the others, which keep it full, and those that it left out would wait until all that the
-        others have to read is folded.
+        Faust would pause one and continue with the others. They would keep the buffer full, and the paused one would
+        wait until their whole backlog is folded.
         """
         for each in [each for each in self._get_active_partitions() if each.topic == tp.topic]:
             super().on_buffer_full(each)
@@ -189,7 +189,7 @@ class BatchConsumer(driver.Consumer):
         self._room.set()
 
     async def _wait_next_records(self, timeout: float) -> Any:
-        """Waits for room where every partition's buffer is full; Faust would sleep for a second, room or not."""
+        """Waits for room if every partition's buffer is full; Faust would always sleep for a second."""
         if self._buffered_partitions and not self._get_active_partitions():
             self._room.clear()
             await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
@@ -197,50 +197,50 @@ class BatchConsumer(driver.Consumer):
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         seeks = self._seeks
-        fetched: Any = await super()._getmany(active_partitions, self._holding.wait_s(timeout, monotonic()))
+        fetched: Any = await super()._getmany(active_partitions, self._hold_buffer.wait_s(timeout, monotonic()))
         if not self.flow_active:
-            return _each_one_message(fetched)  # Faust drops them, and seeks back.
+            return _as_messages(fetched)  # Faust drops them and seeks back
         if fetched and self._seeks != seeks:
-            await self._seek_back()  # They may be of before the seek.
+            await self._seek_back()  # they may have been fetched before the seek
             return {}
-        ready = self._holding.pass_on(fetched, monotonic())
-        return _each_one_message(ready)
+        ready = self._hold_buffer.release(fetched, monotonic())
+        return _as_messages(ready)
 
     async def perform_seek(self) -> None:
         """Seeks to the committed offsets; the caller resumes the flow.
 
-        Faust seeks while its fetcher delivers, and empties the agents' queues afterwards: what a recovery delivered in
-        between would never be folded. So nothing is delivered until the flow is resumed.
+        Faust seeks while its fetcher delivers, and empties the agents' queues afterwards: records delivered in between
+        would never be folded. So the flow is stopped first.
         """
         self.stop_flow()
         await self._seek_back()
 
     async def _seek_back(self) -> None:
         self._seeks += 1
-        self._holding.forget()
+        self._hold_buffer.forget()
         await super().perform_seek()
         recovery = cast(TableManager, self.app.tables).recovery
         applied = {tp: recovery.standby_offsets.get(tp) for tp in recovery.standby_tps}
         await self.seek_wait({tp: offset + 1 for tp, offset in applied.items() if offset is not None})
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seeks to the committed offsets, and to the beginning where there are none, which Faust leaves as it is."""
+        """Seeks to the committed offsets, and to the beginning where there are none, which Faust does not do."""
         committed = await super().seek_to_committed()
         fresh = [tp for tp, offset in committed.items() if not offset and not self._is_changelog_tp(tp)]
         await self.seek_wait(await self.earliest_offsets(*fresh))
         return committed
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        self._holding.forget()
+        self._hold_buffer.forget()
         await super()._seek(partition, offset)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Fences the last owners before the changelogs are read: after that, nobody else can write to them."""
+        """Fences the previous owners before the changelogs are read, so that none of them can still write."""
         await cast("BatchTransport", self.transport).take_over(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        self._holding.forget()
+        self._hold_buffer.forget()
         await super().on_partitions_revoked(revoked)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -273,8 +273,8 @@ class BatchConsumer(driver.Consumer):
         )
 
 
-def _each_one_message(batches: Mapping[TP, Batch]) -> dict[TP, list[Batch]]:
-    """What Faust iterates over."""
+def _as_messages(batches: Mapping[TP, Batch]) -> dict[TP, list[Batch]]:
+    """Wraps each batch in a list, which Faust iterates over."""
     return {tp: [batch] for tp, batch in batches.items()}
 
 
@@ -301,7 +301,7 @@ class BatchTransport(driver.Transport):
 
 
 class Undecoded(faust.Schema[Any, Any]):
-    """Hands a batch on as it came; the fold decodes it."""
+    """Faust schema that leaves batches undecoded; the fold decodes their records."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:
         return message.key

@@ -7,26 +7,25 @@ from typing import Any
 import pytest
 
 from streams.contract.errors import RejectedRecord
-from streams.contract.events import decode_event
+from streams.contract.events import MAX_RETRIED_EVENTS, decode_event
+from streams.contract.metrics import Totals
 from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS
-from streams.core.behaviour import BehaviourFold
-from streams.core.policies.assignment import assign
-from streams.core.row import MAX_EVENT_IDS
-from streams.core.summary import summarise
-from streams.core.tallies import count_exposure
-from tests.pipeline.running import Pipeline, partition_rows, replayed, shopped, user_rows
+from streams.core.behaviour.tallies import count_exposure, partition_metrics, summarise
+from streams.core.experiments.assignment import assign
+from streams.testing import Pipeline
+from tests.pipeline.shop_log import replayed, shopped
 
 
 def counted_plainly(pipeline: Pipeline, partition: int) -> dict[str, int]:
     """Counts one partition of the log without the fold."""
     counts: Counter[str] = Counter()
-    seen: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=MAX_EVENT_IDS))
+    seen: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=MAX_RETRIED_EVENTS))
     lateness_ms = round(pipeline.settings.time.allowed_lateness_s * 1000)
-    fold = pipeline.behaviour.engine.fold
+    fold = pipeline.behaviour.fold
     watermark_ms = -1
     for record in pipeline.log[partition]:
         try:
-            event = fold.decode(record, partition)
+            event = fold.decode(record, partition).event
         except RejectedRecord as rejected:
             counts[f"dead_letters.{rejected.reason}"] += 1
             continue
@@ -43,26 +42,31 @@ def counted_plainly(pipeline: Pipeline, partition: int) -> dict[str, int]:
     return dict(counts)
 
 
+def totals(pipeline: Pipeline) -> Totals:
+    return summarise(partition_metrics(row, lag=0) for row in pipeline.behaviour.partition_rows())
+
+
 @pytest.mark.parametrize("partition", [0, 1])
 def test_the_totals_are_those_of_a_plain_count(partition: int) -> None:
     expected = counted_plainly(shopped(), partition)
     for pipeline in (shopped(), replayed(500)):
-        counts = partition_rows(pipeline)[partition].counts
+        counts = pipeline.behaviour.partition_rows()[partition].counts
         assert {name: count for name, count in counts.items() if name in expected} == expected
         assert {name for name in counts if name.startswith(("kinds.", "dead_letters."))} <= set(expected)
 
 
 def test_every_record_is_applied_a_duplicate_or_a_dead_letter() -> None:
     pipeline = shopped()
-    summary = summarise(partition_rows(pipeline))
-    dead = sum(summary["dead_letters"].values())
-    assert set(summary["dead_letters"]) == {"empty", "oversized", "malformed", "ahead", "wrong-key", "wrong-partition"}
+    summary = totals(pipeline)
+    dead = sum(summary.dead_letters.values())
+    reasons = {"empty", "oversized", "malformed", "bad-candidates", "ahead", "wrong-key", "wrong-partition"}
+    assert set(summary.dead_letters) == reasons
     n_records = sum(len(records) for records in pipeline.log.values())
-    assert summary["applied"] + summary["duplicates"] + dead == n_records
+    assert summary.applied + summary.duplicates + dead == n_records
     ticks = 2 * len(pipeline.partitions)
-    assert sum(summary["kinds"].values()) + ticks == summary["applied"]
+    assert sum(summary.kinds.values()) + ticks == summary.applied
     for partition in pipeline.partitions:
-        assert partition_rows(pipeline)[partition].guard == len(pipeline.log[partition]) - 1
+        assert pipeline.behaviour.partition_rows()[partition].applied_offset == len(pipeline.log[partition]) - 1
 
 
 def test_a_dead_letter_says_where_it_comes_from_and_why() -> None:
@@ -74,10 +78,8 @@ def test_a_dead_letter_says_where_it_comes_from_and_why() -> None:
         assert headers["topic"] == CLICKSTREAM
         original = pipeline.log[partition][offset]
         assert (original.value or b"").startswith(record.value or b"")
-        fold = pipeline.behaviour.engine.fold
-        assert isinstance(fold, BehaviourFold)
         with pytest.raises(RejectedRecord) as rejected:
-            fold.decode(original, partition)
+            pipeline.behaviour.fold.decode(original, partition)
         assert rejected.value.reason == headers["reason"]
         origins.add((partition, offset))
     assert len(origins) == len(pipeline.topics.records[DEAD_LETTERS, 0])
@@ -88,32 +90,39 @@ def test_an_event_ahead_of_its_record_does_not_move_time() -> None:
     latest_ms = max(
         decode_event(record.value).timestamp_ms for record in pipeline.log[0] if record.key is None and record.value
     )
-    assert partition_rows(pipeline)[0].watermark_ms == latest_ms - 240_000
+    assert pipeline.behaviour.partition_rows()[0].watermark_ms == latest_ms - 240_000
 
 
 def test_click_rates_are_those_computed_over_the_users() -> None:
     pipeline = shopped()
     settings = pipeline.settings.decisions
     by_policy: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    fold = pipeline.behaviour.engine.fold
-    for (_, key), value in user_rows(pipeline).items():
+    fold = pipeline.behaviour.fold
+    for (_, key), value in pipeline.behaviour.rows().items():
         for policy, (impressions, clicks) in fold.decode_row(value).exposures.items():
             assert policy == assign(key.decode(), settings.shares, settings.salt)
             by_policy[policy].append((impressions, clicks))
-    policies = summarise(partition_rows(pipeline))["policies"]
+    policies = totals(pipeline).policies
     assert set(by_policy) == set(settings.shares)
     for policy, users in by_policy.items():
-        assert {name: policies[policy][name] for name in expected_rate(users)} == pytest.approx(expected_rate(users))
+        measured, rate = policies[policy], policies[policy].ctr
+        assert (measured.users, measured.impressions, measured.clicks) == (
+            len(users),
+            sum(n for n, _ in users),
+            sum(c for _, c in users),
+        )
+        assert rate is not None
+        assert [rate.estimate, *rate.ci95] == expected_rate(users)
 
 
-def expected_rate(users: list[tuple[int, int]]) -> dict[str, Any]:
+def expected_rate(users: list[tuple[int, int]]) -> list[Any]:
     """The ratio of means over users with the delta method's interval, from the residuals of each user."""
     impressions, clicks = sum(n for n, _ in users), sum(c for _, c in users)
     rate = clicks / impressions
     variance = sum((c - rate * n) ** 2 for n, c in users) / max(len(users) - 1, 1) / len(users)
     half = 1.96 * sqrt(variance) / (impressions / len(users))
-    expected = {"users": len(users), "impressions": impressions, "clicks": clicks, "ctr": rate}
-    return expected | {"ctr_ci95": pytest.approx([max(rate - half, 0.0), rate + half], rel=1e-4)}
+    bounds = (pytest.approx(bound, rel=1e-4) for bound in (max(rate - half, 0.0), rate + half))
+    return [pytest.approx(rate), *bounds]
 
 
 def test_exposure_is_summed_by_user_in_any_steps() -> None:

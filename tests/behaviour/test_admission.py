@@ -9,9 +9,8 @@ from streams.contract.errors import RejectedRecord
 from streams.contract.events import Event, decode_event, encode_event
 from streams.contract.settings import Admission, Kafka
 from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS
-from streams.engine.memory import MemoryRecord
-from tests.behaviour.shop import SETTINGS
-from tests.pipeline.running import Pipeline
+from streams.testing import MemoryRecord, Pipeline
+from tests.behaviour.small_shop import SETTINGS
 
 START_MS = 1_700_000_040_000  # the beginning of a minute
 LIMIT = 5
@@ -115,12 +114,19 @@ def test_of_a_file_that_is_replayed_twice_nothing_is_counted_again_that_is_older
 def test_a_record_is_judged_by_its_size_and_its_age(
     limits: dict[str, Any], event: Event, recorded_s: int, reason: str | None
 ) -> None:
-    fold = pipeline(**limits).behaviour.engine.fold
+    fold = pipeline(**limits).behaviour.fold
     record = MemoryRecord(0, START_MS + 1000 * recorded_s, b"robot", encode_event(event))
     if reason is None:
-        assert fold.decode(record, 0) == event
+        assert fold.decode(record, 0).event == event
     else:
         with pytest.raises(RejectedRecord) as rejected:
             fold.decode(record, 0)
         assert rejected.value.reason == reason
     assert fold.source == CLICKSTREAM
+
+
+@pytest.mark.parametrize("at_s", [-(10**8), 0.0, 10**8])
+def test_a_record_without_a_timestamp_is_not_judged_by_it(at_s: float) -> None:
+    fold = pipeline(behind_s=60.0).behaviour.fold
+    event = view(0, at_s)
+    assert fold.decode(MemoryRecord(0, -1, b"robot", encode_event(event)), 0).event == event

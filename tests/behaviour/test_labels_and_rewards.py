@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from streams.contract.records import decode_prediction, decode_recommendation
 from streams.contract.topics import DECISIONS, PREDICTIONS, RECOMMENDATIONS
-from streams.core.row import MAX_DECISIONS, MAX_EVENT_IDS
-from tests.behaviour.shop import Shop
+from streams.core.behaviour.row import MAX_DECISIONS
+from tests.behaviour.small_shop import Shop
 
 END_S = 100_000
 
@@ -14,7 +13,9 @@ END_S = 100_000
 # Targets that are labelled by what a shopper does of their own accord
 
 
-@pytest.mark.parametrize(("bought_at_s", "label"), [(0.001, 1.0), (999.999, 1.0), (1000, 1.0), (1000.001, 0.0)])
+@pytest.mark.parametrize(
+    ("bought_at_s", "label"), [(0, 0.0), (0.001, 1.0), (999.999, 1.0), (1000, 1.0), (1000.001, 0.0)]
+)
 def test_a_purchase_counts_within_the_horizon(bought_at_s: float, label: float) -> None:
     shop = Shop()
     shop.view(0, "i1")
@@ -35,7 +36,7 @@ def test_what_happened_before_a_prediction_does_not_label_it_however_late_it_com
     shop.view(50, "i1")
     shop.send("purchase", 20, item_id="i1")
     shop.tick(END_S)
-    assert shop.labels("purchase") == [0.0]
+    assert shop.labels("purchase") == [0.0, 0.0]
 
 
 def test_a_purchase_that_comes_late_counts_until_the_watermark_passes_the_horizon() -> None:
@@ -57,13 +58,34 @@ def test_another_shoppers_purchase_labels_nothing() -> None:
     assert anna.label == 0.0
 
 
-def test_one_prediction_at_a_time_waits_for_a_label() -> None:
+def test_every_served_prediction_waits_for_its_own_label_and_is_measured_once() -> None:
     shop = Shop()
     for at_s in (0, 10, 20):
         shop.view(at_s, "i1")
-    shop.view(2000, "i1")
+    shop.send("purchase", 1005, item_id="i1")
+    shop.view(3000, "i1")
     shop.tick(END_S)
-    assert [example.timestamp_ms % 10_000_000 for example in shop.examples("purchase")] == [0, 2_000_000]
+    found = [(outcome.timestamp_ms % 10_000_000, outcome.label) for outcome in shop.outcomes("purchase")]
+    assert found == [(0, 0.0), (10_000, 1.0), (20_000, 1.0), (1_005_000, 0.0), (3_000_000, 0.0)]
+    assert [(example.timestamp_ms % 10_000_000, example.label) for example in shop.examples("purchase")] == found
+    assert len(shop.predictions()) == len(found)
+
+
+def test_a_label_stays_what_it_is_until_the_horizon_and_is_then_measured() -> None:
+    shop = Shop()
+    shop.view(0, "i1")
+    for at_s in (10, 20):
+        shop.send("purchase", at_s, item_id="i1")
+    assert (shop.outcomes("purchase"), shop.examples("purchase")) == ([], [])
+    shop.tick(1100)
+    assert [outcome.label for outcome in shop.outcomes("purchase")] == [1.0]
+
+
+def test_a_click_is_predicted_at_views_only() -> None:
+    shop = Shop()
+    shop.send("search", 0, query="shoes")
+    shop.view(1, "i1")
+    assert ["click" in prediction.probabilities for prediction in shop.predictions()] == [False, True]
 
 
 def test_an_example_weighs_one_over_its_sampling_rate() -> None:
@@ -75,6 +97,7 @@ def test_an_example_weighs_one_over_its_sampling_rate() -> None:
     assert {example.weight for example in shop.examples("purchase")} == {1.0}
     assert 4 < len(shop.examples("cart")) < 16
     assert {example.weight for example in shop.examples("cart")} == {2.0}
+    assert len(shop.outcomes("cart")) == 20
 
 
 # Decisions, impressions, clicks
@@ -90,7 +113,7 @@ def test_a_click_counts_only_on_a_slot_that_was_seen() -> None:
     shop.tick(END_S)
     assert shop.count("unjoinable") == 2
     assert shop.labels("bandit") == [1.0]
-    assert shop.row().exposures == {"control": [1, 1]}
+    assert shop.row().exposures == {"random": [1, 1]}
 
 
 def test_a_slot_is_seen_and_clicked_once() -> None:
@@ -99,7 +122,7 @@ def test_a_slot_is_seen_and_clicked_once() -> None:
     for at_s in (1, 2):
         shop.impression(at_s, decision.decision_id)
         shop.click(at_s + 0.5, decision.decision_id, decision.items[0].item_id, 0)
-    assert shop.row().exposures == {"control": [len(decision.items), 1]}
+    assert shop.row().exposures == {"random": [len(decision.items), 1]}
     assert shop.row().session.clicks == 1
     shop.tick(END_S)
     assert shop.labels("bandit") == [1.0, 0.0, 0.0, 0.0, 0.0]
@@ -123,7 +146,7 @@ def test_a_click_counts_within_a_window_that_begins_at_the_impression(clicked_af
     shop.tick(END_S)
     assert shop.labels("bandit")[0] == label
     assert shop.labels("click") == [label]
-    assert shop.row().exposures["control"][1] == label
+    assert shop.row().exposures["random"][1] == label
     assert shop.count("late_rewards.click") == 1 - label
     assert shop.count("unjoinable") == 0
 
@@ -190,8 +213,8 @@ def test_too_many_open_decisions_close_the_oldest_with_the_reward_it_has() -> No
     assert len(shop.row().decisions) == MAX_DECISIONS
 
 
-def test_the_control_is_told_to_the_learner_and_others_are_not() -> None:
-    for policy, is_control in (("control", 1.0), ("bandit", 0.0)):
+def test_the_random_control_is_told_to_the_learner_and_others_are_not() -> None:
+    for policy, is_control in (("random", 1.0), ("ranked", 0.0), ("bandit", 0.0)):
         shop = Shop(policy)
         shop.impression(1, shop.view(0, "i1").decision_id)
         shop.tick(END_S)
@@ -200,20 +223,7 @@ def test_the_control_is_told_to_the_learner_and_others_are_not() -> None:
         assert [vector[-2] for vector in vectors] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-# Time, and what comes twice
-
-
-def test_an_event_that_a_producer_sends_again_is_dropped_for_as_long_as_its_id_is_kept() -> None:
-    shop = Shop()
-    for number in range(MAX_EVENT_IDS + 1):
-        shop.view(number, "i1", event_id=f"v{number}")
-    shop.view(10, "i1", event_id="v1")
-    shop.view(10, "i1", event_id="v1", user_id="ben")
-    assert shop.count("duplicates") == 1
-    assert shop.row().session.views == MAX_EVENT_IDS + 1
-    assert shop.row("ben").session.views == 1
-    shop.view(11, "i1", event_id="v0")
-    assert shop.count("duplicates") == 1
+# Time
 
 
 def test_ticks_mature_everything() -> None:
@@ -225,7 +235,7 @@ def test_ticks_mature_everything() -> None:
     shop.tick(END_S)
     for user_id in ("anna", "ben", "cleo"):
         row = shop.row(user_id)
-        assert (row.moments, row.decisions, row.walk, row.deadline_ms) == ([], [], [], 0)
+        assert (row.prediction_points, row.decisions, row.open_transitions, row.deadline_ms) == ([], [], [], 0)
     assert len(shop.examples("purchase")) == 3
     assert len(shop.examples("q")) == 2
     assert len(shop.examples("click")) == 2
@@ -256,7 +266,7 @@ def test_every_output_names_the_event_it_was_made_from() -> None:
     shop = Shop()
     shop.tick(0)
     decision = shop.view(0, "i1")
-    (prediction,) = map(decode_prediction, shop.values(PREDICTIONS))
+    (prediction,) = shop.predictions()
     assert prediction.event_ref == decision.event_ref == "clickstream-0-1"
     assert decision.decision_id.startswith("clickstream-0-1.")
-    assert decode_recommendation(shop.values(RECOMMENDATIONS)[0]) == decision
+    assert shop.recommendations()[0] == decision

@@ -1,17 +1,21 @@
-"""Lift over the control: an interval clustered by user, and bounds that no amount of looking makes false too often."""
+"""Lift over a control: an interval clustered by user, and bounds that no amount of looking makes false too often."""
 
 from collections.abc import Sequence
 from functools import cache
 from math import exp, log, sqrt
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.contract.fold import PartitionRow
-from streams.core.lift import LEVEL, MIN_USERS, anytime_half_width, fixed_half_width, lifts, log_ratio
-from streams.core.summary import summarise
-from streams.core.tallies import count_exposure
+from streams.contract.metrics import Interval, Lift
+from streams.contract.settings.policies import CONTROLS
+from streams.core.behaviour.tallies import count_exposure, partition_metrics, summarise
+from streams.core.experiments.lift import LEVEL, MIN_USERS, anytime_half_width, fixed_half_width, lifts, log_ratio
 
 RUNS, LOOKS, USERS = 200, 60, 400
 
@@ -62,26 +66,57 @@ def test_a_bound_for_any_time_is_wider_than_an_interval_for_one_and_both_narrow(
 
 def test_every_further_policy_widens_the_bounds_of_all() -> None:
     control, treated = sums(drawn(1, 0.12)), sums(drawn(2, 0.15))
-    one = lifts({"control": control, "a": treated}, "control")["a"]
-    three = lifts({"control": control, "a": treated, "b": treated, "c": treated}, "control")["a"]
-    assert one["lift"] == three["lift"]
-    for bounds in ("lift_ci95", "lift_anytime95"):
-        assert three[bounds][0] < one[bounds][0] < one["lift"] < one[bounds][1] < three[bounds][1]
+    one = lifts({"random": control, "a": treated}, ["random"])["a"]["random"]
+    three = lifts({"random": control, "a": treated, "b": treated, "c": treated}, ["random"])["a"]["random"]
+    assert one is not None
+    assert three is not None
+    assert one.estimate == three.estimate
+    for wide, narrow in ((three.ci95, one.ci95), (three.anytime95, one.anytime95)):
+        assert wide[0] < narrow[0] < one.estimate < narrow[1] < wide[1]
 
 
-def test_too_little_is_no_lift_and_the_control_has_none() -> None:
-    control, few = sums(drawn(1, 0.12)), sums(drawn(2, 0.15, MIN_USERS - 1))
-    assert lifts({"control": control, "a": few, "b": [0] * 6}, "control") == {
-        "a": {"lift": None, "lift_ci95": None, "lift_anytime95": None}
+def test_a_further_control_changes_no_bounds() -> None:
+    exposures = {name: sums(drawn(n, 0.12 + n / 100)) for n, name in enumerate(("a", "b", "random", "ranked"))}
+    together = lifts(exposures, ["random", "ranked"])
+    assert lifts(exposures | {"ranked": [0] * 6}, ["random", "ranked"]) == {
+        policy: {"random": over["random"]} for policy, over in together.items()
     }
-    assert lifts({"a": control}, "control")["a"]["lift"] is None
 
 
-def test_the_summary_compares_every_policy_with_the_control() -> None:
-    tallies = {"policy.control": sums(drawn(1, 0.12)), "policy.bandit": sums(drawn(2, 0.15))}
-    policies = summarise([PartitionRow(tallies=tallies)])["policies"]
-    assert policies["bandit"]["lift"] == pytest.approx(policies["bandit"]["ctr"] / policies["control"]["ctr"] - 1)
-    assert "lift" not in policies["control"]
+def test_too_little_is_no_lift_and_a_control_has_none() -> None:
+    control, few = sums(drawn(1, 0.12)), sums(drawn(2, 0.15, MIN_USERS - 1))
+    nobody = [0] * 6
+    exposures = {"random": control, "ranked": few, "popular": nobody, "a": few, "b": nobody}
+    assert lifts(exposures, list(CONTROLS)) == {"a": {"random": None, "ranked": None}}
+    assert lifts({"a": control}, ["random"]) == {"a": {}}
+
+
+def test_the_summary_compares_every_policy_with_every_control() -> None:
+    rates = {"random": 0.12, "ranked": 0.14, "popular": 0.08, "bandit": 0.15}
+    tallies = {f"policy.{name}": sums(drawn(n, rate)) for n, (name, rate) in enumerate(rates.items())}
+    policies = summarise([partition_metrics(PartitionRow(tallies=tallies), lag=0)]).policies
+    bandit = policies["bandit"]
+    assert list(bandit.lift) == list(CONTROLS)
+    for name, lift in bandit.lift.items():
+        control = policies[name]
+        assert control.lift == {}
+        assert lift is not None
+        assert lift.estimate == pytest.approx(
+            bandit.clicks / bandit.impressions * control.impressions / control.clicks - 1
+        )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict"),
+    [
+        ((0.01, 0.5), "better"),
+        ((-0.5, -0.01), "worse"),
+        ((-0.1, 0.5), "not distinguishable"),
+        ((0.0, 0.5), "not distinguishable"),
+    ],
+)
+def test_the_verdict_is_that_of_the_bounds_for_any_time(bounds: Interval, verdict: str) -> None:
+    assert Lift(0.2, (0.1, 0.3), bounds).verdict == verdict
 
 
 class Watched(NamedTuple):
@@ -107,11 +142,12 @@ def watched(lift: float, n_policies: int) -> Watched:
             more = 5 * random.poisson(0.5 * eagerness) * (starts <= look)
             n, c = n + more, c + random.binomial(more, rates)
             columns = [(n > 0).sum(1), n.sum(1), c.sum(1), (n * n).sum(1), (n * c).sum(1), (c * c).sum(1)]
-            tallies = dict(zip(("control", "a", "b", "c"), np.array(columns, float).T.tolist(), strict=False))
-            for compared in lifts(tallies, "control").values():
-                for place, bounds in enumerate((compared["lift_anytime95"], compared["lift_ci95"])):
-                    outside[run, place] |= bounds is not None and not bounds[0] <= lift <= bounds[1]
-        outside[run, 2] = all(bounds["lift_anytime95"][0] > 0.0 for bounds in lifts(tallies, "control").values())
+            tallies = dict(zip(("random", "a", "b", "c"), np.array(columns, float).T.tolist(), strict=False))
+            found = [over.get("random") for over in lifts(tallies, ["random"]).values()]
+            for compared in filter(None, found):
+                for place, bounds in enumerate((compared.anytime95, compared.ci95)):
+                    outside[run, place] |= not bounds[0] <= lift <= bounds[1]
+        outside[run, 2] = all(compared and compared.anytime95[0] > 0.0 for compared in found)
     return Watched(*outside.mean(axis=0).tolist())
 
 
@@ -129,3 +165,12 @@ def test_a_lift_that_there_is_is_covered_all_the_time_and_found() -> None:
     assert seen.outside_anytime <= LEVEL
     assert seen.found > 0.8
     assert exp(anytime_half_width(0.01, LEVEL)) - 1.0 < 0.4
+
+
+counts = st.one_of(st.integers(0, 100), st.integers(0, (1 << 63) - 1))
+
+
+@given(st.dictionaries(st.sampled_from(["random", "popular", "bandit", "q"]), st.tuples(*[counts] * 6)))
+def test_no_sums_on_metrics_end_who_adds_them_up(exposures: dict[str, tuple[int, int, int, int, int, int]]) -> None:
+    partition = msgspec.structs.replace(partition_metrics(PartitionRow(), 0), exposures=exposures)
+    assert set(summarise([partition, partition]).policies) == set(exposures)

@@ -1,41 +1,23 @@
 """What the row remembers of a shopper is what a plain loop over all their events says."""
 
 from collections.abc import Iterator
-from math import exp2, log
-from typing import Any, NamedTuple
+from math import exp2
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.core.behaviour.row_view import user_view
 from streams.core.features.affinities import HALF_LIFE_MS
-from streams.core.features.schema import WINDOWED, feature_schema
-from streams.core.rendering import render_user
-from tests.behaviour.shop import SETTINGS, Shop
-from tests.pipeline.running import START_MS
+from streams.core.features.schema import feature_schema
+from streams.core.features.windows import WINDOWED
+from tests.behaviour.plain_shopper import WEIGHTS, Act, PlainShopper
+from tests.behaviour.small_shop import SETTINGS, Shop
+from tests.pipeline.shop_log import START_MS
 
-GAP_MS = 1_800_000
-WEIGHTS = {"view": 1.0, "add_to_cart": 3.0, "purchase": 5.0}
 NAMES = feature_schema(SETTINGS.windows).names
-
-
-class Act(NamedTuple):
-    """One event; ``gap_s`` after the one before, and ``behind_s`` before that moment."""
-
-    kind: str
-    gap_s: int
-    behind_s: int
-    item: int
-    price: float | None
-    quantity: int | None
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        if self.kind == "search":
-            return {"query": "shoes"}
-        item = {"item_id": f"i{self.item}", "category": f"c{self.item % 3}", "price": self.price}
-        return item | ({"rating": 3.0} if self.kind == "rating" else {"quantity": self.quantity})
 
 
 acts = st.lists(
@@ -53,112 +35,16 @@ acts = st.lists(
 )
 
 
-class Memory:
-    """Everything that happened, with the plainest way to say what it amounts to.
-
-    Attributes:
-        seen: ``(event time, latest event time by then, act)``, in the order in which they came.
-    """
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[int, int, Act]] = []
-
-    def add(self, at_ms: int, act: Act) -> None:
-        self.seen.append((at_ms, max([at_ms, *(now for _, now, _ in self.seen)]), act))
-
-    @property
-    def now_ms(self) -> int:
-        return self.seen[-1][1]
-
-    def window(self, pane_ms: int, n_panes: int) -> dict[str, float]:
-        last = self.now_ms // pane_ms
-        held = [act for at, _, act in self.seen if last - n_panes < at // pane_ms <= last]
-        kinds = [act.kind for act in held]
-        return {
-            "views": kinds.count("view"),
-            "searches": kinds.count("search"),
-            "carts": kinds.count("add_to_cart"),
-            "purchases": kinds.count("purchase"),
-            "spend": sum((act.price or 0.0) * (act.quantity or 1) for act in held if act.kind == "purchase"),
-        }
-
-    def session(self) -> dict[str, Any]:
-        started, last = 0, self.seen[0][0]
-        for place, (at, _, _) in enumerate(self.seen):
-            if at - last > GAP_MS:
-                started, last = place, at
-            last = max(last, at)
-        held = self.seen[started:]
-        kinds = [act.kind for _, _, act in held]
-        looked_at = [f"i{act.item}" for _, _, act in held if act.kind == "view"]
-        return {
-            "start_ms": held[0][0],
-            "last_ms": last,
-            "events": len(held),
-            "views": kinds.count("view"),
-            "searches": kinds.count("search"),
-            "carts": kinds.count("add_to_cart"),
-            "removals": kinds.count("remove_from_cart"),
-            "purchases": kinds.count("purchase"),
-            "impressions": 0,
-            "clicks": 0,
-            "items": by_last_look(looked_at),
-            "last_kind": kinds[-1],
-            "bought": list(dict.fromkeys(f"i{act.item}" for _, _, act in held if act.kind == "purchase")),
-            "last_offset": len(self.seen) - 1,
-            "ended": False,
-        }
-
-    def categories(self) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        for weight, act in self._leanings():
-            sums[f"c{act.item % 3}"] = sums.get(f"c{act.item % 3}", 0.0) + weight
-        return sums
-
-    def log_price(self) -> float | None:
-        priced = [(weight, log(act.price)) for weight, act in self._leanings() if act.price]
-        total = sum(weight for weight, _ in priced)
-        return sum(weight * price for weight, price in priced) / total if priced else None
-
-    def views(self) -> dict[str, int]:
-        looked_at = [f"i{act.item}" for _, _, act in self.seen if act.kind == "view"]
-        return {item: looked_at.count(item) for item in by_last_look(looked_at)}
-
-    def cart(self) -> list[str]:
-        cart: list[str] = []
-        for _, _, act in self.seen:
-            item = f"i{act.item}"
-            if act.kind == "add_to_cart" and item not in cart:
-                cart.append(item)
-            elif act.kind in ("remove_from_cart", "purchase") and item in cart:
-                cart.remove(item)
-        return cart
-
-    def last(self, kind: str) -> int:
-        return max((now for _, now, act in self.seen if act.kind == kind), default=0)
-
-    def _leanings(self) -> list[tuple[float, Act]]:
-        return [
-            (WEIGHTS[act.kind] * exp2((now - self.now_ms) / HALF_LIFE_MS), act)
-            for _, now, act in self.seen
-            if act.kind in WEIGHTS
-        ]
-
-
-def by_last_look(items: list[str]) -> list[str]:
-    return list(reversed(dict.fromkeys(reversed(items))))
-
-
-def living(life: list[Act]) -> Iterator[tuple[Shop, Memory]]:
+def living(life: list[Act]) -> Iterator[tuple[Shop, PlainShopper]]:
     """Has a shopper act, and stops after each act; what waits for labels is forgotten before the last one."""
-    shop, memory = Shop(), Memory()
+    shop, memory = Shop(), PlainShopper()
     at_s = 0
     for act in life:
         at_s += act.gap_s
         if act is life[-1] and len(life) > 1:
             row = shop.row()
-            row.moments = []
-            shop.behaviour.table.rows[0][b"anna"] = shop.behaviour.engine.fold.encode_row(row)
+            row.prediction_points = []
+            shop.behaviour.table.rows[0][b"anna"] = shop.behaviour.fold.encode_row(row)
             shop.behaviour.restart()
         shop.send(act.kind, at_s - act.behind_s, **act.fields)
         memory.add(START_MS + (at_s - act.behind_s) * 1000, act)
@@ -166,7 +52,7 @@ def living(life: list[Act]) -> Iterator[tuple[Shop, Memory]]:
 
 
 def rendered(shop: Shop) -> dict[str, Any]:
-    return render_user(b"anna", shop.behaviour.table.rows[0][b"anna"])
+    return user_view(b"anna", shop.behaviour.table.rows[0][b"anna"])
 
 
 @settings(max_examples=60)
@@ -206,49 +92,20 @@ def test_leanings_are_sums_of_decayed_weights(life: list[Act]) -> None:
 @given(acts, st.integers(0, 4), st.sampled_from([None, 30.0]))
 def test_the_feature_vector_describes_the_shopper_at_the_event(life: list[Act], item: int, price: float | None) -> None:
     *_, (shop, memory) = living([*life, Act("view", 7, 0, item, price, None)])
-    previous_ms = memory.seen[-2][1]
-    looks = memory.views().get(f"i{item}", 0) - 1
-    (moment,) = shop.row().moments
-    vector = dict(zip(NAMES, np.frombuffer(moment.vector, np.float32).tolist(), strict=True))
-    session, usual = memory.session(), memory.log_price()
-    leanings = memory.categories()
-    expected = {
-        f"{name}_{window.name}": value
-        for window in SETTINGS.windows
-        for name, value in memory.window(window.pane_s * 1000, window.panes).items()
-    }
-    expected |= {
-        "session_events": session["events"],
-        "session_views": session["views"],
-        "session_items": len(session["items"]),
-        "session_duration_s": (memory.now_ms - session["start_ms"]) / 1000,
-        "since_last_event_s": (memory.now_ms - previous_ms) / 1000,
-        "since_last_cart_s": (memory.now_ms - memory.last("add_to_cart")) / 1000 if memory.last("add_to_cart") else 0.0,
-        "no_cart_before": not memory.last("add_to_cart"),
-        "since_last_purchase_s": (memory.now_ms - memory.last("purchase")) / 1000 if memory.last("purchase") else 0.0,
-        "no_purchase_before": not memory.last("purchase"),
-        "item_views_before": looks,
-        "category_share": leanings[f"c{item % 3}"] / sum(leanings.values()),
-        "price": price or 0.0,
-        "price_missing": price is None,
-        "price_against_usual": abs(log(price) - usual) if price and usual is not None else 0.0,
-        "usual_price_missing": usual is None,
-        "cart_not_empty": bool(memory.cart()),
-        "first_event": False,
-        "is_view": True,
-        "is_search": False,
-    }
-    numbers = {name: float(value) for name, value in expected.items()}
-    assert {name: vector[name] for name in numbers} == pytest.approx(numbers, rel=1e-5, abs=1e-5)
+    (point,) = shop.row().prediction_points
+    assert point.sample is not None
+    vector = dict(zip(NAMES, np.frombuffer(point.sample.vector, np.float32).tolist(), strict=True))
+    assert vector == pytest.approx(memory.features(slate_score=0.0), rel=1e-5, abs=1e-5)
 
 
 def test_a_rendered_row_names_its_features_and_what_is_open() -> None:
     shop = Shop()
     decision = shop.view(0, "i1", price=12.5)
     shown = rendered(shop)
-    assert (shown["user_id"], shown["guard"]) == ("anna", 0)
-    assert list(shown["windows"]["5m"]) == list(WINDOWED)
+    assert (shown["user_id"], shown["applied_offset"]) == ("anna", 0)
+    assert list(shown["windows"]["5m"]) == [each.name for each in WINDOWED]
     assert shown["open_predictions"][0]["features"]["price"] == 12.5
     assert list(shown["open_predictions"][0]["features"]) == list(NAMES)
+    assert shown["open_predictions"][0]["served"] == pytest.approx([0.05, 0.1, 0.2])
     assert shown["open_decisions"][0]["decision_id"] == decision.decision_id
     assert shown["session"]["views"] == 1

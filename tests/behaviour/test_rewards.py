@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contract.records import Recommendation, decode_experiences
-from streams.contract.rewards import REWARD_TYPES, Reward, Rewards
+from streams.contract.records import Recommendation, decode_examples
 from streams.contract.settings import Settings
-from streams.contract.topics import EXPERIENCES
-from tests.behaviour.shop import SETTINGS, Shop
+from streams.contract.settings.rewards import REWARD_TYPES, Reward, Rewards
+from streams.contract.topics import EXAMPLES
+from tests.behaviour.small_shop import SETTINGS, Shop
 
 END_S = 100_000
 WINDOWS_S = {"click": 300, "cart": 600, "purchase": 900, "margin": 900}
 
 
 class Earned(NamedTuple):
-    """What one slot has earned, as the experiences say."""
+    """What one slot has earned, as the examples say."""
 
     decision_id: str
     position: int
@@ -35,7 +35,7 @@ def rewarding(**rewards: Any) -> Settings:
 def earned(shop: Shop) -> list[Earned]:
     """All that is final, slots without a reward left out."""
     found = []
-    for batch in map(decode_experiences, shop.values(EXPERIENCES)):
+    for batch in map(decode_examples, shop.values(EXAMPLES)):
         if batch.learner != "bandit":
             continue
         vectors = np.frombuffer(batch.vectors, np.float32).reshape(-1, batch.columns)

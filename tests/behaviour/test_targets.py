@@ -3,13 +3,13 @@
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
-from streams.contract.records import Prediction, decode_prediction
+from streams.contract.records import Prediction
 from streams.contract.settings import Target
-from streams.contract.topics import PREDICTIONS
-from streams.core.row import MAX_MOMENTS
-from tests.behaviour.shop import SETTINGS, Shop
+from streams.core.behaviour.row import MAX_PREDICTION_POINTS
+from tests.behaviour.small_shop import SETTINGS, Shop
 
 DAY_S = 86_400
 GAP_S = 1800
@@ -23,7 +23,7 @@ def shop_with(**declared: Any) -> Shop:
 
 
 def predictions(shop: Shop) -> list[Prediction]:
-    return [decode_prediction(value) for value in shop.values(PREDICTIONS)]
+    return shop.predictions()
 
 
 def offsets(shop: Shop) -> list[str]:
@@ -89,14 +89,15 @@ def test_who_returns_before_time_has_passed_ends_the_session_before_what_they_do
 
 def test_every_end_of_a_session_is_an_example_while_earlier_ones_still_wait_until_there_are_too_many() -> None:
     shop = shop_with(rule="churn", horizon_s=7 * DAY_S)
-    n_sessions = MAX_MOMENTS + 3
+    n_sessions = MAX_PREDICTION_POINTS + 3
     for number in range(n_sessions):
-        shop.view(number * 3 * GAP_S, "i1")
-    shop.tick(n_sessions * 3 * GAP_S)
+        shop.view(number * 2 * GAP_S, "i1")
+    shop.tick(n_sessions * 2 * GAP_S)
     assert shop.labels("it") == []
-    shop.tick(END_S)
-    assert shop.labels("it") == [0.0] * MAX_MOMENTS
-    assert shop.count("moments_displaced") == 3
+    shop.tick(2 * END_S)
+    assert shop.labels("it") == [0.0] * MAX_PREDICTION_POINTS
+    assert len(shop.outcomes("it")) == MAX_PREDICTION_POINTS
+    assert shop.count("predictions_dropped.it") == n_sessions - MAX_PREDICTION_POINTS
     assert len(offsets(shop)) == n_sessions
 
 
@@ -131,7 +132,7 @@ def test_ends_of_sessions_are_sampled_by_their_last_event() -> None:
     shop.tick(END_S)
     assert 10 < len(shop.examples("it")) < 30
     assert {example.weight for example in shop.examples("it")} == {2.0}
-    assert len(offsets(shop)) == 40
+    assert len(offsets(shop)) == len(shop.outcomes("it")) == 40
 
 
 # The next category
@@ -210,7 +211,7 @@ def test_what_counts_as_a_good_rating_is_declared() -> None:
 def test_what_is_spent_within_the_horizon_is_summed_and_a_purchase_without_a_price_adds_nothing(
     bought: list[tuple[float, dict[str, Any]]], label: float
 ) -> None:
-    shop = shop_with(rule="spend", members=("hurdle",))
+    shop = shop_with(rule="spend", models=("hurdle",))
     shop.view(0, "i1", price=99.0)
     for at_s, fields in bought:
         shop.send("purchase", at_s, item_id="i1", **fields)
@@ -220,9 +221,12 @@ def test_what_is_spent_within_the_horizon_is_summed_and_a_purchase_without_a_pri
 
 
 def test_an_expected_amount_is_published_as_one_and_kept_with_its_example() -> None:
-    shop = shop_with(rule="spend", members=("hurdle",), prior=20.0, sampling_rate=1.0)
+    shop = shop_with(rule="spend", models=("hurdle",), prior=20.0, sampling_rate=1.0)
     shop.view(0, "i1", price=99.0)
     shop.tick(END_S)
     (value,) = predictions(shop)
-    assert (value.probabilities, value.amounts, value.models) == ({}, {"it": 20.0}, {"it": 0})
-    assert [example.probabilities for example in shop.examples("it")] == [{"hurdle": 20.0}]
+    assert (value.probabilities, value.amounts, value.model_versions) == ({}, {"it": 20.0}, {"it": 0})
+    assert [(outcome.served, outcome.from_prior) for outcome in shop.outcomes("it")] == [(20.0, True)]
+    (example,) = shop.examples("it")
+    assert list(example.probabilities) == ["hurdle"]
+    assert np.isnan(example.probabilities["hurdle"])

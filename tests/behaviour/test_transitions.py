@@ -7,11 +7,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contract.records import LoggedDecision, Recommendation, decode_logged_decision
-from streams.contract.topics import CLICKSTREAM, DECISIONS
+from streams.contract.records import LoggedDecision, Recommendation
+from streams.contract.topics import CLICKSTREAM
 from streams.core.policies.q_agent import NOTHING, action_masks, session_state
-from tests.behaviour.shop import SETTINGS, Shop
-from tests.pipeline.running import differing, user_rows
+from streams.testing import GlobalTables
+from tests.behaviour.small_shop import SETTINGS, Shop
+from tests.pipeline.shop_log import differing
 
 PAID = SETTINGS.decisions.q_rewards
 TERMINAL = (-1, 0)
@@ -36,7 +37,7 @@ def steps(shop: Shop) -> list[Step]:
 
 
 def logged(shop: Shop) -> list[LoggedDecision]:
-    return [decode_logged_decision(value) for value in shop.values(DECISIONS)]
+    return shop.decisions()
 
 
 def at(decision: LoggedDecision) -> tuple[int, int]:
@@ -56,10 +57,10 @@ def test_a_trajectory_computed_by_hand() -> None:
     session = type(shop.row().session)
     assert one.state == session_state(session(views=1), cart_not_empty=False)
     assert two.state == session_state(session(views=2, clicks=1), cart_not_empty=True)
-    assert steps(shop) == [Step(one.state, one.kind, at(two), 1.0 + 2.0), Step(two.state, two.kind, TERMINAL, 5.0)]
+    assert steps(shop) == [Step(one.state, one.source, at(two), 1.0 + 2.0), Step(two.state, two.source, TERMINAL, 5.0)]
     for decision in (one, two):
-        assert decision.mask >> decision.kind & 1
-        assert decision.mask == action_masks(np.array([decision.kinds]))[0]
+        assert decision.mask >> decision.source & 1
+        assert decision.mask == action_masks(np.array([decision.sources]))[0]
         assert decision.epsilon == SETTINGS.decisions.q_epsilon
 
 
@@ -87,8 +88,8 @@ def test_a_decision_that_was_not_shown_begins_and_ends_nothing_and_earns_nothing
     shop.tick(4000)
     first, _, third, _ = logged(shop)
     assert steps(shop) == [
-        Step(first.state, first.kind, at(third), PAID["purchase"] + PAID["add_to_cart"]),
-        Step(third.state, third.kind, TERMINAL, PAID["purchase"]),
+        Step(first.state, first.source, at(third), PAID["purchase"] + PAID["add_to_cart"]),
+        Step(third.state, third.source, TERMINAL, PAID["purchase"]),
     ]
 
 
@@ -111,14 +112,14 @@ def test_a_slate_that_is_seen_after_the_next_decision_is_too_late() -> None:
 
 def test_showing_nothing_is_an_action_whose_transition_closes_the_same_way() -> None:
     """Without items nothing else can be chosen."""
-    shop = Shop("q", feeds=([], []))
+    shop = Shop("q", global_tables=GlobalTables())
     shop.view(0, "i1")
     shop.send("add_to_cart", 1, item_id="i1")
     shop.view(2, "i2")
     shop.send("purchase", 3, item_id="i1")
     shop.tick(4000)
     one, two = logged(shop)
-    assert (one.kind, one.kind_probability, one.slate) == (NOTHING, 1.0, [])
+    assert (one.source, one.source_probability, one.slate) == (NOTHING, 1.0, [])
     assert steps(shop) == [
         Step(one.state, NOTHING, at(two), PAID["add_to_cart"]),
         Step(two.state, NOTHING, TERMINAL, PAID["purchase"]),
@@ -148,12 +149,12 @@ def test_a_return_within_the_gap_goes_on_with_the_session() -> None:
 
 
 def test_steps_are_in_the_order_of_what_finished_them_though_nothing_is_known_to_be_shown_only_later() -> None:
-    one_by_one, at_once = Shop("q", feeds=([], [])), Shop("q", feeds=([], []))
+    one_by_one, at_once = Shop("q", global_tables=GlobalTables()), Shop("q", global_tables=GlobalTables())
     for at_s, user_id in ((0, "anna"), (1000, "ben"), (1899, "ben"), (1900, "ben")):
         one_by_one.view(at_s, "i1", user_id=user_id)
     at_once.topics.records[CLICKSTREAM, 0] = list(one_by_one.log[0])
-    at_once.behave(500)
-    assert [example.trigger for example in at_once.examples("q")] == [(2, 0), (3, 0), (3, 1)]
+    at_once.behaviour.drain(500)
+    assert [example.position for example in at_once.examples("q")] == [(2, 0), (3, 0), (3, 1)]
     assert at_once.examples("q") == one_by_one.examples("q")
 
 
@@ -188,9 +189,9 @@ def test_sessions_give_the_transitions_that_a_plain_reading_finds_in_any_batches
     assert steps(shop) == plainly(history, logged(shop))
     again = Shop("q", settings=AT_RANDOM)
     again.topics.records[CLICKSTREAM, 0] = list(shop.log[0])
-    again.behave(500)
+    again.behaviour.drain(500)
     assert again.examples("q") == shop.examples("q")
-    assert not differing(user_rows(again), user_rows(shop))
+    assert not differing(again.behaviour.rows(), shop.behaviour.rows())
 
 
 def plainly(history: list[tuple[str, int]], decided: list[LoggedDecision]) -> list[Step]:
@@ -202,12 +203,12 @@ def plainly(history: list[tuple[str, int]], decided: list[LoggedDecision]) -> li
         took_effect = None
         if act == "view":
             latest = number
-            took_effect = number if decided[number].kind == NOTHING else None
+            took_effect = number if decided[number].source == NOTHING else None
         elif act == "show" and number == latest and number not in effective:
             took_effect = number
         if current is not None and (took_effect is not None or act == "away"):
             following = TERMINAL if took_effect is None else at(decided[took_effect])
-            found.append(Step(current.state, current.kind, following, reward))
+            found.append(Step(current.state, current.source, following, reward))
         if took_effect is not None:
             current, reward = decided[took_effect], 0.0
             effective.add(took_effect)

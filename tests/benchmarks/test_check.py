@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.check import EXPECTED, lost
-from benchmarks.stages import Stages, watched
+from benchmarks.pipeline import Stages, watched
 from benchmarks.table import ratios
 
 
@@ -15,7 +15,7 @@ def test_only_what_fell_too_far_is_named() -> None:
 
 def test_what_is_expected_is_what_a_run_with_all_peers_compares() -> None:
     peers = ("bare_loop", "quix", "faust", "quix_pipeline", "faust_pipeline")
-    rates = dict.fromkeys((*peers, "engine", "wordcount", "core", "pipeline", "simulator", "replayer"), 1.0)
+    rates = dict.fromkeys((*peers, "engine", "wordcount", "core", "pipeline"), 1.0)
     assert json.loads(EXPECTED.read_text("utf-8"))["ratios"].keys() == ratios(rates).keys()
 
 

@@ -4,49 +4,48 @@ from collections import defaultdict
 from typing import Final
 
 from benchmarks.peers.one_by_one import OneByOne, Record, Rows
-from benchmarks.pipeline import Core
 from benchmarks.shop import Shop
 from streams.contract.records import decode_recommendation
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, ITEMS, PREDICTIONS, RECOMMENDATIONS
-from streams.engine.memory import MemoryTopics
+from streams.testing import MemoryTopics, Pipeline
 
 SETTINGS: Final = Settings()
 EVENTS: Final = 300
 
 
-def published() -> Core:
-    core = Core(SETTINGS)
+def published() -> Pipeline:
+    pipeline = Pipeline(SETTINGS)
     for event in Shop(users=40).events(EVENTS):
-        core.publish(event)
-    return core
+        pipeline.publish(event)
+    return pipeline
 
 
-def fold(folds: OneByOne, core: Core, tables: dict[int, dict[bytes, bytes]]) -> MemoryTopics:
-    topics = MemoryTopics(SETTINGS, lambda: 0)
+def fold(folds: OneByOne, pipeline: Pipeline, tables: dict[int, dict[bytes, bytes]]) -> MemoryTopics:
+    topics = MemoryTopics(pipeline.topics.partitions)
     for number in range(SETTINGS.kafka.partitions):
         rows = Rows(tables[number].get, tables[number].__setitem__)
-        for record in core.topics.records[CLICKSTREAM, number]:
+        for record in pipeline.topics.records[CLICKSTREAM, number]:
             for output in folds.fold(CLICKSTREAM, number, Record(*record[:4]), rows):
                 topics.append(output)
     return topics
 
 
 def test_a_peer_makes_the_rows_and_answers_of_the_engine() -> None:
-    core = published()
-    core.behaviour.drain(EVENTS)
+    pipeline = published()
+    pipeline.behaviour.drain(EVENTS)
     tables: dict[int, dict[bytes, bytes]] = defaultdict(dict)
-    topics = fold(OneByOne(SETTINGS), core, tables)
-    assert tables == core.behaviour.table.rows
+    topics = fold(OneByOne(SETTINGS), pipeline, tables)
+    assert tables == pipeline.behaviour.table.rows
     for topic in (PREDICTIONS, RECOMMENDATIONS):
-        assert topics.values(topic) == core.topics.values(topic)
+        assert topics.values(topic) == pipeline.topics.values(topic)
 
 
 def test_a_peer_recommends_what_the_feed_told_it() -> None:
-    core, folds = published(), OneByOne(SETTINGS)
-    core.behaviour.drain(EVENTS)
-    core.relations.drain(EVENTS)
-    for value in core.topics.values(ITEMS):
+    pipeline, folds = published(), OneByOne(SETTINGS)
+    pipeline.behaviour.drain(EVENTS)
+    pipeline.items.drain(EVENTS)
+    for value in pipeline.topics.values(ITEMS):
         folds.take_item(value)
-    recommended = map(decode_recommendation, fold(folds, core, defaultdict(dict)).values(RECOMMENDATIONS))
+    recommended = map(decode_recommendation, fold(folds, pipeline, defaultdict(dict)).values(RECOMMENDATIONS))
     assert sum(len(recommendation.items) for recommendation in recommended) > EVENTS

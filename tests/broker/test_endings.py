@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.running import on_kafka
-from tests.broker.test_membership import until_each_has_its_share
+from tests.broker.on_kafka import on_kafka
+from tests.broker.test_membership import PATIENT, until_each_has_its_share
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = pytest.mark.kafka
 
 
 def test_workers_that_are_told_to_end_in_a_rebalance_end_though_it_does_not(
@@ -19,8 +19,7 @@ def test_workers_that_are_told_to_end_in_a_rebalance_end_though_it_does_not(
     The group is one of its own, since it keeps the paused member for so long.
     """
     monkeypatch.setenv("LOGLEVEL", "info")
-    settings = {"ENGINE__APP_ID": "endings", "ENGINE__SESSION_TIMEOUT_S": "120.0", "ENGINE__WATCHDOG_S": "200.0"}
-    with on_kafka(kafka, tmp_path, 1, **settings) as it:
+    with on_kafka(kafka, tmp_path, 1, ENGINE__APP_ID="endings", **PATIENT) as it:
         member, paused = it.supervisor.start("member"), it.supervisor.start("paused")
         until_each_has_its_share(member, paused)
         joins = member.told("(Re-)joining")

@@ -5,7 +5,6 @@ producer that writes to a partition without telling the coordinator, which a bro
 """
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,24 +14,25 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from streams.contract.outputs import Output
-from streams.contract.settings import Engine, Kafka, Settings
+from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, USERS_CHANGELOG, topics
 from streams.engine.transactions import TransactionalOutputs
 from tests.broker.fresh import make_topics_anew
-from tests.broker.running import read_whole
-from tests.engine.running import PARTITIONS
+from tests.broker.on_kafka import read_whole
+from tests.engine.supervised import PARTITIONS
+from tests.timeouts import HANG_S, wait_until
 
 pytestmark = pytest.mark.kafka
 
 SOURCE = (CLICKSTREAM, 1)
-ID = f"headrace-{CLICKSTREAM}-1"
+ID = f"headrace.{CLICKSTREAM}.1"
 TOLD = TopicPartition(PREDICTIONS, 1)
 NOT_TOLD = TopicPartition(USERS_CHANGELOG, 1)
 
 
 @pytest.fixture
 def servers(kafka: str) -> Iterator[str]:
-    make_topics_anew(kafka, topics(PARTITIONS, ["learner"]))
+    make_topics_anew(kafka, topics(PARTITIONS, 1))
     with without_verification(kafka):
         yield kafka
 
@@ -40,7 +40,7 @@ def servers(kafka: str) -> Iterator[str]:
 @contextmanager
 def without_verification(servers: str) -> Iterator[None]:
     client = AdminClient({"bootstrap.servers": servers})
-    nodes = client.list_topics(timeout=30.0).brokers
+    nodes = client.list_topics(timeout=HANG_S).brokers
 
     def set_to(value: str) -> None:
         entry = ConfigEntry(
@@ -50,8 +50,9 @@ def without_verification(servers: str) -> Iterator[None]:
         for future in client.incremental_alter_configs(changed).values():
             future.result()
         # The controller has written it down; each node follows when it has read that.
-        while any(of_node["transaction.partition.verification.enable"].value != value for of_node in described()):
-            time.sleep(0.05)
+        wait_until(
+            lambda: all(of_node["transaction.partition.verification.enable"].value == value for of_node in described())
+        )
 
     def described() -> Iterator[dict[str, ConfigEntry]]:
         asked = [ConfigResource(ConfigResource.Type.BROKER, str(node)) for node in nodes]
@@ -76,8 +77,7 @@ async def leave_hanging(servers: str, *, commit: bool, partition: TopicPartition
 
 
 async def take_over_and_write(servers: str, value: bytes) -> None:
-    settings = Settings(kafka=Kafka(bootstrap_servers=servers), engine=Engine())
-    outputs = TransactionalOutputs(settings.kafka, settings.engine, [topic.name for topic in settings.topics])
+    outputs = TransactionalOutputs(Settings(kafka=Kafka(bootstrap_servers=servers)))
     await outputs.take_over([SOURCE])
     if value:
         await outputs.emit(SOURCE, [Output(PREDICTIONS, b"key", value, 1)])

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.running import OnKafka, on_kafka
-from tests.engine.running import PARTITIONS, Process
+from tests.broker.on_kafka import OnKafka, on_kafka
+from tests.engine.supervised import PARTITIONS, Process
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = pytest.mark.kafka
 
 SHARE = PARTITIONS // 2
-PATIENT = {"ENGINE__SESSION_TIMEOUT_S": "120.0", "ENGINE__WATCHDOG_S": "200.0"}
+PATIENT = {"ENGINE__SESSION_TIMEOUT_S": "600.0", "ENGINE__WATCHDOG_S": "1200.0"}
 """A restart must not take longer, on however busy a machine; each group is one of its own, for it lives on as long."""
 
 

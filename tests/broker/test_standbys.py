@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker.running import OnKafka, on_kafka
+from tests.broker.on_kafka import OnKafka, on_kafka
 from tests.broker.test_membership import until_each_has_its_share
-from tests.engine.running import PARTITIONS
+from tests.engine.supervised import PARTITIONS
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+pytestmark = pytest.mark.kafka
 
 USERS = 4000
+PATIENT = {"ENGINE__WATCHDOG_S": "1200.0"}
 
 
 @pytest.fixture(autouse=True)
@@ -43,11 +44,11 @@ def rows_read_by_who_takes_over(it: OnKafka, *, is_standby: bool, mishap: str = 
 def test_who_takes_over_from_a_killed_worker_as_its_standby_reads_next_to_no_rows(
     kafka: str, tmp_path: Path, mishap: str
 ) -> None:
-    with on_kafka(kafka, tmp_path, 1, ENGINE__STANDBY_REPLICAS="1", ENGINE__BATCH_RECORDS="100") as it:
+    with on_kafka(kafka, tmp_path, 1, ENGINE__STANDBY_REPLICAS="1", ENGINE__BATCH_RECORDS="100", **PATIENT) as it:
         # Of each of the partitions taken over, the last record may be read once more.
         assert rows_read_by_who_takes_over(it, is_standby=True, mishap=mishap) <= PARTITIONS
 
 
 def test_without_a_standby_all_rows_that_are_taken_over_are_read(kafka: str, tmp_path: Path) -> None:
-    with on_kafka(kafka, tmp_path) as it:
+    with on_kafka(kafka, tmp_path, 1, **PATIENT) as it:
         assert rows_read_by_who_takes_over(it, is_standby=False) > len(it.shop.counts()) // 4

@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000, help="published at least (%(default)s)")
     parser.add_argument("--others", type=int, default=3, help="times that every other fault is done (%(default)s)")
     parser.add_argument("--report", type=Path, help="gets the findings, JSON")
-    parser.add_argument("--page", type=Path, help="gets them for people: docs/reliability.md")
+    parser.add_argument("--page", type=Path, help="gets them for people: docs/measurements/chaos.md")
     parser.add_argument("--mutants", action="store_true", help="instead: take each mechanism away, and see what is red")
     parser.add_argument("--only", default="", help="plays only what has this in its name: a fault, or what is missing")
     options = parser.parse_args()

@@ -12,11 +12,12 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 
-from streams.ops.apache import ApacheKafka
-from streams.ops.broker import EmbeddedBroker
-from streams.ops.embedded import Request
+from streams.brokers.apache_kafka import ApacheKafka
+from streams.brokers.embedded import EmbeddedBroker
+from streams.brokers.mock_cluster import Request
 from tests.chaos.scene import Fault, Scene
-from tests.engine.running import QUICK, Process
+from tests.engine.supervised import QUICK, Process
+from tests.timeouts import scaled
 
 SESSION_S: Final = float(QUICK["ENGINE__SESSION_TIMEOUT_S"])
 FULL_AT_BYTES: Final = 4096
@@ -39,7 +40,7 @@ def sigterm(it: Scene) -> None:
     """A worker is told to end, and does within its bound; one that has just been started ends at once."""
     worker = drawn(it)
     worker.send(signal.SIGTERM)
-    code = worker.wait(60.0)
+    code = worker.wait()
     assert code in (0, -signal.SIGTERM), f"{code}: {worker.log.read_text()}"
 
 
@@ -47,7 +48,7 @@ def sigstop(it: Scene) -> None:
     """A worker is paused for longer than its session, and wakes up while another does its work."""
     worker = drawn(it)
     worker.send(signal.SIGSTOP)
-    time.sleep(SESSION_S + 2.0)
+    time.sleep(SESSION_S + scaled(2.0))
     it.publish(200)
     worker.send(signal.SIGCONT)
 
@@ -64,7 +65,7 @@ def disk_full(it: Scene) -> None:
     worker = drawn(it)
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (FULL_AT_BYTES, FULL_AT_BYTES))
     it.publish(2000)
-    assert worker.wait(120.0) != 0
+    assert worker.wait() != 0
 
 
 def poison_record(it: Scene) -> None:

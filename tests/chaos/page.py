@@ -1,4 +1,4 @@
-"""docs/reliability.md from a report of the chaos suite: ``python -m tests.chaos.page out.json docs/reliability.md``."""
+"""Tables of a report of the chaos suite: ``python -m tests.chaos.page out.json docs/measurements/chaos.md``."""
 
 import json
 import sys
@@ -41,10 +41,14 @@ def findings(report: dict[str, Any]) -> str:
 def mutant_table(found: Sequence[Mapping[str, str]]) -> str:
     """Lays the mutation run out: what was taken away, where, and which invariants went red.
 
-    >>> print(mutant_table([{"without": "guards", "scenario": "killed", "with it": "nothing wrong", "red": "rows"}]))
+    >>> print(
+    ...     mutant_table(
+    ...         [{"without": "applied offsets", "scenario": "killed", "with it": "nothing wrong", "red": "rows"}]
+    ...     )
+    ... )
     | without | scenario | with it | red |
     |---|---|---|---|
-    | guards | killed | nothing wrong | rows |
+    | applied offsets | killed | nothing wrong | rows |
     <BLANKLINE>
     """
     return _table(list(found[0]), [list(each.values()) for each in found]) + "\n"

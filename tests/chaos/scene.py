@@ -10,20 +10,22 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from streams.brokers.embedded import EmbeddedBroker
+from streams.contract.settings import Settings
 from streams.contract.topics import topics
-from streams.ops.broker import EmbeddedBroker
 from tests.broker.fresh import make_topics_anew
-from tests.broker.running import Address
-from tests.engine.running import PARTITIONS, Process, Supervisor
+from tests.broker.on_kafka import Address
+from tests.chaos.oracle import committed_offsets
+from tests.engine.supervised import PARTITIONS, Process, Supervisor
+from tests.timeouts import HANG_S, Deadline, scaled
 
 LOAD_USERS: Final = 2000
-RECOVERY_S: Final = 300.0
-"""A burst of a dozen refusals takes a rebalance of a second or more for each, and perhaps several whole starts."""
-EMBEDDED: Final = {"ENGINE__SESSION_TIMEOUT_S": "10.0", "ENGINE__WATCHDOG_S": "20.0"}
+EMBEDDED: Final = {"ENGINE__SESSION_TIMEOUT_S": str(scaled(10.0)), "ENGINE__WATCHDOG_S": str(scaled(20.0))}
 """Patient enough for such a burst, and for round trips of 400 ms."""
 EMBEDDED_PAUSE_S: Final = 0.2
 """Between small portions: that broker hands out one message set of a partition at a time, however small."""
-QUIET_S: Final = 2.0
+QUIET_S: Final = scaled(2.0)
+"""Without any output: whoever was paused or replaced has woken up by then, and writes what it should not."""
 
 
 class Scene:
@@ -77,13 +79,13 @@ class Scene:
             event = {
                 "event_id": f"e{self.published}",
                 "user_id": user,
-                "timestamp_ms": 0,
+                "timestamp_ms": 1_736_121_600_000,
                 "kind": "view",
                 "item_id": "i",
                 "price": self.draw.randrange(10_000) / 100,
             }
             self.publish_raw(json.dumps(event).encode(), user)
-        assert self._producer.flush(60.0) == 0
+        assert self._producer.flush(HANG_S) == 0
 
     def publish_raw(self, value: bytes, user: str) -> None:
         while True:
@@ -98,8 +100,9 @@ class Scene:
         """Goes on publishing until each partition answers what was published after now; returns how long that took."""
         begun_s = time.monotonic()
         targets = {number: self._end(number) for number in range(PARTITIONS)}
+        deadline = Deadline(lambda: (self._answered, targets, self._said()))
         while any(self._answered[number] < target for number, target in targets.items()):
-            assert time.monotonic() - begun_s < RECOVERY_S, f"no recovery: {self._answered}, {targets}: {self._said()}"
+            deadline.check()
             self.supervise()
             self.publish(20)
             self._watch()
@@ -108,12 +111,13 @@ class Scene:
 
     def until_quiet(self) -> None:
         """Waits until nothing is left to fold, and nothing comes any more."""
-        targets = {number: self._end(number) - 1 for number in range(PARTITIONS)}
-        begun_s = quiet_since_s = time.monotonic()
-        while time.monotonic() - quiet_since_s < QUIET_S:
-            assert time.monotonic() - begun_s < RECOVERY_S * 2, f"{self._answered}, {targets}: {self._said()}"
+        ends = {number: self._end(number) for number in range(PARTITIONS)}
+        quiet_since_s = time.monotonic()
+        deadline = Deadline(lambda: (self._answered, ends, self._said()))
+        while time.monotonic() - quiet_since_s < QUIET_S or not self._is_committed(ends):
+            deadline.check()
             self.supervise()
-            if self._watch() or any(self._answered[number] < target for number, target in targets.items()):
+            if self._watch():
                 quiet_since_s = time.monotonic()
 
     def supervise(self) -> None:
@@ -127,6 +131,10 @@ class Scene:
         self._supervisor.close()
         self._watcher.close()
 
+    def _is_committed(self, ends: Mapping[int, int]) -> bool:
+        committed = committed_offsets(self.servers, Settings().engine.app_id)
+        return all(committed[number] >= end for number, end in ends.items())
+
     def _watch(self) -> int:
         messages = self._watcher.consume(20_000, 0.05)
         for message in messages:
@@ -136,14 +144,13 @@ class Scene:
         return len(messages)
 
     def _end(self, number: int) -> int:
-        deadline_s = time.monotonic() + RECOVERY_S
+        deadline = Deadline()
         while True:
+            deadline.check()
             try:
                 return self._watcher.get_watermark_offsets(TopicPartition("clickstream", number), 30.0)[1]
             except KafkaException:
-                # A broker that is just back leads nothing yet.
-                if time.monotonic() > deadline_s:
-                    raise
+                continue  # A broker that is just back leads nothing yet.
 
     def _said(self) -> list[str]:
         return [worker.log.read_text()[-500:] for worker in self.workers]
@@ -154,7 +161,7 @@ def scene(
     servers: str, folder: Path, workers: int = 2, replication: int = 1, seed: int = 0, **settings: str
 ) -> Iterator[Scene]:
     """Makes the topics anew, starts the workers, and leaves nothing running."""
-    make_topics_anew(servers, topics(PARTITIONS, ["learner"]), replication)
+    make_topics_anew(servers, topics(PARTITIONS, 1), replication)
     with _played(Scene(servers, folder, workers, settings, seed)) as made:
         yield made
 
@@ -166,7 +173,7 @@ def embedded_scene(folder: Path, seed: int = 0) -> Iterator[tuple[Scene, Embedde
     There is one worker: of two that join at once this broker now and then refuses one for good.
     """
     with (
-        EmbeddedBroker({topic.name: topic.partitions for topic in topics(PARTITIONS, ["learner"])}) as broker,
+        EmbeddedBroker({topic.name: topic.partitions for topic in topics(PARTITIONS, 1)}) as broker,
         _played(
             Scene(broker.bootstrap_servers, folder, 1, EMBEDDED, seed, EMBEDDED_PAUSE_S),
         ) as made,

@@ -11,11 +11,11 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from confluent_kafka import KafkaException
 
-from streams.ops.apache import ApacheKafka
+from streams.brokers.apache_kafka import ApacheKafka
 from tests.chaos import faults
 from tests.chaos.oracle import BrokenPremise, Verdict, judge
 from tests.chaos.scene import Scene, embedded_scene, scene
-from tests.chaos.shop import EVENTS_A_FAULT, OF_WHOLE_WORKERS, judge_shop, shop_scene
+from tests.chaos.shop_scene import EVENTS_A_FAULT, OF_WHOLE_WORKERS, judge_shop, shop_scene
 
 BROKER_KILLED: Final = "broker killed and restarted"
 LEADER_CHANGE: Final = "leader change, three nodes"

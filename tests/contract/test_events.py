@@ -1,6 +1,7 @@
 """Whatever bytes arrive, they are an event or a dead letter with a reason; nothing else comes of them."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.contract.errors import RejectedRecord
-from streams.contract.events import KINDS, LATEST_TIMESTAMP_MS, MAX_EVENT_BYTES, Event, decode_event, encode_event
+from streams.contract.event_kinds import EVENT_KINDS
+from streams.contract.events import (
+    EARLIEST_TIMESTAMP_MS,
+    LATEST_TIMESTAMP_MS,
+    MAX_CANDIDATES,
+    MAX_EVENT_BYTES,
+    MAX_SLATE,
+    Event,
+    decode_event,
+    encode_event,
+)
 
 REQUIRED = {
     "view": {"item_id"},
@@ -20,6 +31,7 @@ REQUIRED = {
     "impression": {"decision_id"},
     "click": {"decision_id", "item_id", "position"},
     "rating": {"item_id", "rating"},
+    "decide": set(),
 }
 FULL: dict[str, Any] = {
     "event_id": "e1",
@@ -35,8 +47,11 @@ FULL: dict[str, Any] = {
     "decision_id": "clickstream-0-1.0123456789ab",
     "position": 3,
     "rating": 4.5,
+    "candidates": ["item-1", "item-2"],
+    "n": 2,
+    "surface": "home",
 }
-REASONS = {"empty", "oversized", "malformed", "incomplete"}
+REASONS = {"empty", "oversized", "malformed", "wrong-unit", "bad-candidates", "incomplete"}
 
 characters = st.characters(codec="utf-8")
 names = st.text(characters.filter(lambda character: character != "\0"), min_size=1, max_size=128)
@@ -44,8 +59,8 @@ labels = st.text(characters, min_size=1, max_size=128)
 events = st.builds(
     Event,
     event_id=labels,
-    timestamp_ms=st.integers(0, LATEST_TIMESTAMP_MS),
-    kind=st.sampled_from(KINDS),
+    timestamp_ms=st.integers(EARLIEST_TIMESTAMP_MS, LATEST_TIMESTAMP_MS),
+    kind=st.sampled_from(EVENT_KINDS),
     user_id=names,
     item_id=names,
     category=st.none() | labels,
@@ -56,6 +71,9 @@ events = st.builds(
     decision_id=labels,
     position=st.integers(0, 99),
     rating=st.floats(0.0, 5.0),
+    candidates=st.none() | st.lists(names, min_size=1, max_size=MAX_CANDIDATES, unique=True).map(tuple),
+    n=st.none() | st.integers(1, MAX_SLATE),
+    surface=st.none() | labels,
 )
 
 
@@ -81,7 +99,7 @@ def test_any_json_library_may_write_it(event: Event) -> None:
 
 
 def test_absent_values_are_left_out_and_stay_absent() -> None:
-    value = encode_event(Event(event_id="e", timestamp_ms=1, kind="view", user_id="u", item_id="i"))
+    value = encode_event(Event(event_id="e", timestamp_ms=FULL["timestamp_ms"], kind="view", user_id="u", item_id="i"))
     assert set(json.loads(value)) == {"event_id", "timestamp_ms", "kind", "user_id", "item_id"}
     assert decode_event(value).price is None
 
@@ -91,7 +109,7 @@ def test_a_shop_may_add_fields_of_its_own() -> None:
 
 
 def test_every_kind_is_tried_below() -> None:
-    assert {*REQUIRED, "tick"} == set(KINDS)
+    assert {*REQUIRED, "tick"} == set(EVENT_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +126,7 @@ def test_a_field_that_the_kind_requires_is_required(kind: str, field: str) -> No
 
 
 def test_a_tick_needs_nobody() -> None:
-    assert decode_event(b'{"event_id":"t","timestamp_ms":5,"kind":"tick"}').user_id is None
+    assert decode_event(b'{"event_id":"t","timestamp_ms":1700000000000,"kind":"tick"}').user_id is None
 
 
 @pytest.mark.parametrize("field", ["event_id", "timestamp_ms", "kind"])
@@ -136,6 +154,11 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
     ("position", 100),
     ("rating", -0.5),
     ("rating", 5.1),
+    ("n", 0),
+    ("n", MAX_SLATE + 1),
+    ("n", 2.5),
+    ("surface", ""),
+    ("surface", "x" * 129),
     ("kind", "stare"),
     ("kind", "View"),
     ("kind", 1),
@@ -148,6 +171,50 @@ OUT_OF_RANGE: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("field", "value"), OUT_OF_RANGE)
 def test_what_is_out_of_range_or_of_another_type_is_malformed(field: str, value: Any) -> None:
     assert rejection(with_field(field, value)) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "detail"),
+    [
+        ([], "length >= 1"),
+        ([f"item-{number}" for number in range(MAX_CANDIDATES + 1)], "length <= 100"),
+        (["a", "b", "a"], "'a' is there twice"),
+        (["a", ""], "length >= 1"),
+        (["a", "x" * 129], "length <= 128"),
+        (["a", "b\0"], "NUL"),
+        (["a", 7], "Expected `str`, got `int`"),
+        ("item-1", "got `str`"),
+        ({"item-1": 1}, "got `object`"),
+    ],
+)
+def test_candidates_that_cannot_be_chosen_from_are_refused_with_the_reason(candidates: Any, detail: str) -> None:
+    with pytest.raises(RejectedRecord) as rejected:
+        decode_event(with_field("candidates", candidates))
+    assert rejected.value.reason == "bad-candidates"
+    assert detail in rejected.value.detail
+
+
+def test_the_most_and_longest_candidates_are_taken() -> None:
+    candidates = tuple(f"{number:0128}" for number in range(MAX_CANDIDATES))
+    assert decode_event(with_field("candidates", candidates)).candidates == candidates
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_s"), [("seconds", 1), ("seconds", 1.0), ("microseconds", 10**6), ("nanoseconds", 10**9)]
+)
+@given(at_s=st.integers(315_532_800, LATEST_TIMESTAMP_MS // 1000 - 1))
+def test_a_time_in_another_unit_is_refused_and_the_unit_is_named(unit: str, per_s: float, at_s: int) -> None:
+    with pytest.raises(RejectedRecord) as rejected:
+        decode_event(with_field("timestamp_ms", at_s * per_s))
+    assert rejected.value.reason == "wrong-unit"
+    date = datetime.fromtimestamp(at_s, UTC).date()
+    assert f"{date} in {unit}; send milliseconds: {at_s * 1000}" in rejected.value.detail
+    assert decode_event(with_field("timestamp_ms", at_s * 1000)).timestamp_ms == at_s * 1000
+
+
+@pytest.mark.parametrize("value", [0, 7200, EARLIEST_TIMESTAMP_MS - 1 - 3_900_000_000, 10**13 * 10**9])
+def test_a_time_that_is_plausible_in_no_unit_is_malformed(value: int) -> None:
+    assert rejection(with_field("timestamp_ms", value)) == "malformed"
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1", "1" + "0" * 400, "0x10", "1_0", ""])

@@ -1,12 +1,12 @@
 """Keys go where every other client of Kafka puts them."""
 
-import pytest
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 from confluent_kafka import Message, Producer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.contract.partitioning import murmur2, partition_of
+from tests.timeouts import HANG_S
 
 KEYS = [b"a", b"ab", b"abc", b"abcd", b"user-1", "größe".encode(), "買い物".encode(), bytes(range(256)), b"\xff" * 7]
 
@@ -22,7 +22,6 @@ def test_a_partition_is_one_of_those_there_are(key: bytes, partitions: int) -> N
     assert partition_of(key, 1) == 0
 
 
-@pytest.mark.timeout(60)
 def test_partitions_are_those_of_librdkafkas_murmur2() -> None:
     keys = KEYS + [f"user-{number}".encode() for number in range(300)]
     chosen: dict[bytes, int | None] = {}
@@ -39,10 +38,10 @@ def test_partitions_are_those_of_librdkafkas_murmur2() -> None:
             "log_level": 0,
         }
     )
-    partitions = len(producer.list_topics("keys", timeout=10).topics["keys"].partitions)
+    partitions = len(producer.list_topics("keys", timeout=HANG_S).topics["keys"].partitions)
     assert partitions > 1
     for key in keys:
         producer.produce("keys", b"", key, on_delivery=delivered)
-    assert producer.flush(20) == 0
+    assert producer.flush(HANG_S) == 0
     assert chosen == {key: partition_of(key, partitions) for key in keys}
     assert len(set(chosen.values())) == partitions

@@ -6,15 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contract.events import KINDS, Event, Kind
-from streams.contract.rules import RULES, RuleName
+from streams.contract.event_kinds import EVENT_KINDS, Kind
+from streams.contract.events import Event
+from streams.contract.label_rules import RULES, RuleName
 from streams.contract.settings import Target
 
 LABELS = st.sampled_from([None, 0.0, 1.0, 7.5])
 
 
 @pytest.mark.parametrize("name", get_args(RuleName))
-@given(label=LABELS, kind=st.sampled_from(KINDS), counted=st.sampled_from(KINDS), price=st.sampled_from([None, 2.0]))
+@given(
+    label=LABELS,
+    kind=st.sampled_from(EVENT_KINDS),
+    counted=st.sampled_from(EVENT_KINDS),
+    price=st.sampled_from([None, 2.0]),
+)
 def test_an_event_that_is_not_heeded_changes_no_label(
     name: RuleName, label: float | None, kind: Kind, counted: Kind, price: float | None
 ) -> None:

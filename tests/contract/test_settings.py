@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from streams.contract.errors import ConfigurationError
-from streams.contract.policies import LinUCB, SquareCB, Thompson, Uniform, learner_of
 from streams.contract.settings import Decisions, Settings, dump_settings, load_settings
-from streams.contract.topics import EXPERIENCES
+from streams.contract.settings.policies import LinUCB, SquareCB, Thompson, Uniform, learner_of
+from streams.contract.topics import EXAMPLES
 
 TARGET = "[[targets]]\nname = 'x'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1\n"
 
@@ -37,14 +37,14 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
         HEADRACE_KAFKA__PARTITIONS="8",
         KAFKA_BOOTSTRAP_SERVERS="b:2",
         HEADRACE_DECISIONS__SALT="summer",
-        HEADRACE_DECISIONS__SHARES="{control = 0.5, bandit = 0.5}",
+        HEADRACE_DECISIONS__SHARES="{random = 0.5, bandit = 0.5}",
         HEADRACE_TIME__ALLOWED_LATENESS_S="1.5",
     )
     assert settings.kafka.partitions == 8
     assert settings.kafka.bootstrap_servers == "b:2"
     assert settings.decisions.slate == 3
     assert settings.decisions.salt == "summer"
-    assert settings.decisions.shares == {"control": 0.5, "bandit": 0.5}
+    assert settings.decisions.shares == {"random": 0.5, "bandit": 0.5}
     assert settings.time.allowed_lateness_s == 1.5
 
 
@@ -66,14 +66,20 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         ("[kafka]\npartitions = 0", "kafka.partitions"),
         ("[kafka]\npartitions = 1.5", "kafka.partitions"),
         ("kafka = 1", "kafka"),
-        ("frozen_feeds = 1", "frozen_feeds"),
+        ("freeze_global_tables = 1", "freeze_global_tables"),
         ("[time]\nsession_gap_s = 0", "time.session_gap_s"),
-        ("[kafka]\nsecurity_protocol = 'PLAIN'", "security_protocol"),
+        ("[kafka]\nsecurity_protocol = 'PLAIN'", "allowed: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+        ("[kafka]\nbootstrap_servers = 'kafka://a:1'", "kafka.security_protocol is PLAINTEXT; give host:port alone"),
+        ("[kafka]\nbootstrap_servers = 'SSL://a:1'", "'SSL://a:1' is of the protocol SSL"),
+        ("[kafka]\nbootstrap_servers = 'a:1,b:c'", "'b:c' is no address"),
+        ("[kafka]\nbootstrap_servers = 'a:65536'", "'a:65536' is no address"),
+        ("[kafka]\nbootstrap_servers = ''", "'' is no address"),
+        ("[kafka]\nsecurity_protocol = 'SASL_PLAINTEXT'", "sasl_username"),
         ("[[targets]]\nname = 'x'\nlabel = 'buy'\nhorizon_s = 1\nsampling_rate = 1.0\nprior = 0.1", "label"),
         ("[[targets]]\nname = 'x'\nlabel = 'view'\nhorizon_s = 1\nsampling_rate = 0.0\nprior = 0.1", "sampling_rate"),
         ("[[windows]]\nname = 'x'\npane_s = 1\npanes = 129", "panes"),
-        ("[decisions]\nshares = {control = 0.5, bandit = 0.4}", "sum to 0.9"),
-        ("[decisions]\nshares = {bandit = 1.0}", "no control"),
+        ("[decisions]\nshares = {random = 0.5, bandit = 0.4}", "sum to 0.9"),
+        ("[decisions]\nshares = {bandit = 1.0}", "no random"),
         ("[decisions]\nshadows = ['gredy']", "decisions.shadows"),
         (
             "[decisions.rewards.click]\nwindow_s = 3\naggregation = 'first'\nweight = 1",
@@ -86,8 +92,11 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
             "[decisions.rewards.click]\nwindow_s = 3\naggregation = 'sum'\nweight = 0.0",
             "decisions.rewards weigh nothing",
         ),
-        ("[decisions]\nshares = {control = 0.5, gredy = 0.5}", "decisions.shares names unknown policies ['gredy']"),
-        ("[decisions.policies.x]\nkind = 'oracle'", "decisions.policies.x.kind is 'oracle'; known: uniform, greedy"),
+        ("[decisions]\nshares = {random = 0.5, gredy = 0.5}", "decisions.shares names unknown policies ['gredy']"),
+        (
+            "[decisions.policies.x]\nkind = 'oracle'",
+            "decisions.policies.x.kind is 'oracle'; known: uniform, ranked, greedy",
+        ),
         ("[decisions.policies.x]\nfloor = 0.1", "decisions.policies.x.kind is missing"),
         (
             "[decisions.policies.x]\nkind = 'linucb'\nalfa = 1",
@@ -95,10 +104,10 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         ),
         ("[decisions.policies.x]\nkind = 'linucb'\nalpha = -1", "decisions.policies.x: Expected `float` >= 0.0"),
         ("[decisions.policies]\nx = 'linucb'", "decisions.policies.x is not a table"),
-        ("[decisions.policies.control]\nkind = 'uniform'", "decisions.policies.control: the name is taken"),
+        ("[decisions.policies.random]\nkind = 'uniform'", "decisions.policies.random: the name is taken"),
         ("[decisions]\nq_filled_by = 'oracle'", "decisions.q_filled_by is 'oracle'"),
         (
-            "[decisions]\nq_filled_by = 'x'\nshares = {control = 1.0}\n[decisions.policies.x]\nkind = 'uniform'",
+            "[decisions]\nq_filled_by = 'x'\nshares = {random = 1.0}\n[decisions.policies.x]\nkind = 'uniform'",
             "decisions.q_filled_by is 'x'",
         ),
         (
@@ -120,8 +129,15 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
         (f"{TARGET}label = 'purchase'\nlabels = 'correct'\nnegatives = 0.5", "targets[0].negatives is 0.5"),
         (f"{TARGET}rule = 'churm'", "targets[0].rule"),
         (f"{TARGET.replace('0.1', '1.5')}rule = 'churn'", "targets[0].prior"),
-        (f"{TARGET}rule = 'spend'", 'members = ["hurdle"]'),
-        (f"{TARGET}rule = 'churn'\nmembers = ['linear', 'hurdle']", "targets[0].members"),
+        (f"{TARGET}rule = 'spend'", "targets[0].models names linear: rule spend predicts an amount; choose of hurdle"),
+        (f"{TARGET}rule = 'churn'\nmodels = ['linear', 'hurdle']", "targets[0].models names hurdle"),
+        (
+            f"{TARGET}rule = 'churn'\nmodels = ['linear', 'oracle']",
+            "targets[0].models names 'oracle'; there are linear",
+        ),
+        (f"{TARGET}rule = 'churn'\nmodels = ['blend']", "targets[0].models are blend: they need to differ"),
+        (f"{TARGET}rule = 'churn'\nmodels = ['ftrl', 'ftrl']", "targets[0].models are ftrl, ftrl: they need to differ"),
+        (f"{TARGET}rule = 'churn'\nmodels = []", "targets[0].models are none"),
         ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "sasl_username"),
         ("seed = = 1", "headrace.toml"),
     ],
@@ -165,11 +181,14 @@ def test_a_dump_shows_everything_but_the_password() -> None:
     assert tomllib.loads("seed = 0")["seed"] == tree["seed"]
 
 
-def test_a_learner_is_a_partition_of_experiences_in_the_order_of_its_name() -> None:
+def test_a_learner_has_a_partition_of_examples_by_its_name_alone() -> None:
     settings = load_settings()
     assert settings.learners == (*(target.name for target in settings.targets), "q", "bandit")
-    (experiences,) = [topic for topic in settings.topics if topic.name == EXPERIENCES]
-    assert experiences.partitions == len(settings.learners)
+    (examples,) = [topic for topic in settings.topics if topic.name == EXAMPLES]
+    assert examples.partitions == settings.kafka.learner_partitions
+    fewer = Settings(targets=settings.targets[:0:-1])
+    for name in fewer.learners:
+        assert settings.partition_of_learner(name) == fewer.partition_of_learner(name) < examples.partitions
 
 
 def test_pooled_policies_of_one_discount_share_a_learner_and_others_have_their_own() -> None:
@@ -187,10 +206,23 @@ def test_pooled_policies_of_one_discount_share_a_learner_and_others_have_their_o
     assert learners == {"dice": None, "a": "a", "b": "a", "c": "c", "d": "c", "e": "e"}
     assert decisions.learners == ("q", "a", "c", "e")
     assert [decisions.discount(name) for name in ("a", "c", "e")] == [1.0, 0.99, 1.0]
-    assert decisions.learners_from("e") == decisions.learners_from("control") == ["a", "c", "e"]
+    assert decisions.learners_from("e") == decisions.learners_from("random") == ["a", "c", "e"]
     assert decisions.learners_from("b") == decisions.learners_from("q") == ["a", "c"]
 
 
 def test_every_topic_has_a_name_of_its_own() -> None:
     names = [topic.name for topic in load_settings().topics]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 15
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("a:1", "a:1"),
+        ("PLAINTEXT://a:1,plaintext://b:2", "a:1,b:2"),
+        (" kafka-1.shop_x:9093 , 10.0.0.1 ", "kafka-1.shop_x:9093,10.0.0.1:9092"),
+        ("[::1]:9092", "[::1]:9092"),
+    ],
+)
+def test_an_address_is_the_same_for_every_client(given: str, read: str) -> None:
+    assert load_settings(environment={"KAFKA_BOOTSTRAP_SERVERS": given}).kafka.bootstrap_servers == read

@@ -7,14 +7,13 @@ the mechanism that is taken away.
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
-from faust.types import StreamT
 
 from streams.contract.events import Event, decode_event
-from streams.contract.fold import Folded, PartitionRow, SourceRecord
+from streams.contract.fold import FoldResult, PartitionRow, SourceRecord
 from streams.contract.outputs import Output
 from streams.contract.records import event_ref
 from streams.contract.settings import Settings, load_settings
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Count(msgspec.Struct, array_like=True):
-    guard: int = -1
+    applied_offset: int = -1
     deadline_ms: int = 0
     events: int = 0
     cents: int = 0
@@ -41,7 +40,7 @@ class State:
 class CountingFold:
     source = CLICKSTREAM
     changelog = USERS_CHANGELOG
-    schema = 1
+    schema = oldest_schema = 1
 
     def decode(self, record: SourceRecord, partition: int) -> Event:
         return decode_event(record.value)
@@ -55,7 +54,9 @@ class CountingFold:
     def key(self, event: Event) -> bytes:
         return (event.user_id or "").encode()
 
-    def fold(self, state: State, events: Sequence[tuple[int, Event]], rows: dict[bytes, Count | None]) -> Folded[Count]:
+    def fold(
+        self, state: State, events: Sequence[tuple[int, Event]], rows: dict[bytes, Count | None]
+    ) -> FoldResult[Count]:
         outputs: list[Output] = []
         changed: dict[bytes, Count] = {}
         for offset, event in events:
@@ -68,16 +69,16 @@ class CountingFold:
             changed[key] = row
             value = {"event_ref": event_ref(CLICKSTREAM, state.partition, offset), "events": row.events}
             outputs.append(Output(PREDICTIONS, key, orjson.dumps(value)))
-        return Folded(outputs, changed)
+        return FoldResult(outputs, changed)
 
     def apply(self, row: Count, offset: int, event: Event) -> None:
-        row.guard = offset
+        row.applied_offset = offset
         row.events += 1
         row.cents += round((event.price or 0.0) * 100)
         row.digest = (row.digest * 31 + offset) % (1 << 61)
 
     def skips(self, offset: int, row: Count) -> bool:
-        return offset <= row.guard
+        return offset <= row.applied_offset
 
     def decode_row(self, value: bytes) -> Count:
         return msgspec.msgpack.decode(value, type=Count)
@@ -88,17 +89,10 @@ class CountingFold:
 
 def build(settings: Settings) -> "BatchApp":
     from streams.engine.app import BatchApp
-    from streams.engine.worker import FoldWorker
+    from streams.engine.worker import add_fold
 
     app = BatchApp(settings)
-    partitions = settings.kafka.partitions
-    table = app.rows("users", USERS_CHANGELOG, partitions)
-    worker = FoldWorker(CountingFold(), table, app.outputs, app.offsets, settings)
-
-    @app.agent(app.batches(CLICKSTREAM, partitions), name="counting", concurrency=1)
-    async def counting(stream: StreamT[Any]) -> None:
-        await worker.run(stream)
-
+    add_fold(app, CountingFold(), settings.kafka.partitions, table="users")
     return app
 
 

@@ -3,7 +3,7 @@
 The fold and the commit protocol are the real ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,17 +12,14 @@ from streams.contract.fold import PARTITION_KEY, PartitionRow, RowHeader, decode
 from streams.contract.outputs import Output
 from streams.contract.settings import Engine
 from streams.contract.topics import USERS_CHANGELOG
-from streams.engine.hot_rows import HotRows
 from streams.engine.outputs import Partition
-from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
+from streams.engine.protocol import BatchEngine, OpenPartition, Step, commit_batch
+from streams.engine.row_cache import RowCache
+from streams.testing import Crashed
 from tests.engine.counting import CountingFold
 
 PARTITION = 0
 LIMITS = Engine()
-
-
-class Crash(BaseException):
-    """The worker is cut off; nothing may catch it."""
 
 
 class Record(NamedTuple):
@@ -30,6 +27,7 @@ class Record(NamedTuple):
     value: bytes | None
     key: bytes | None = None
     timestamp: int = 0
+    timestamp_type: int = 0
 
 
 class Broker:
@@ -46,7 +44,7 @@ class Broker:
         for output in outputs:
             if self.budget is not None:
                 if not self.budget:
-                    raise Crash
+                    raise Crashed
                 self.budget -= 1
             self.delivered.append(output)
             if output.topic == USERS_CHANGELOG:
@@ -84,7 +82,7 @@ class Disk:
         self.changelog_offset = changelog_offset
 
     def recover(self, broker: Broker) -> None:
-        """Applies what the changelog has beyond the offset that the table reaches; the higher guard stays."""
+        """Applies what the changelog has beyond the offset that the table reaches; the higher applied offset stays."""
         for offset, entry in broker.changelog.items():
             old = self.rows.get(entry.key or b"")
             if offset > self.changelog_offset and (old is None or guard_of(entry.value) >= guard_of(old)):
@@ -95,28 +93,35 @@ class Disk:
 class Worker:
     """One process: all of it but the disk is gone after a crash."""
 
-    def __init__(self, broker: Broker, disk: Disk, limits: Engine = LIMITS) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        disk: Disk,
+        limits: Engine = LIMITS,
+        after_step: Callable[[str, Step], object] = lambda source, step: None,
+    ) -> None:
         disk.recover(broker)
         fold = CountingFold()
-        self._engine: BatchEngine[Any, Any] = BatchEngine(fold, disk, broker, limits, lambda: 0)
-        stored = disk.rows.get(PARTITION_KEY) or msgspec.msgpack.encode(PartitionRow(schema=fold.schema))
+        self._engine: BatchEngine[Any, Any] = BatchEngine(fold, disk, broker, limits, lambda: 0, after_step=after_step)
+        stored = disk.rows.get(PARTITION_KEY) or msgspec.msgpack.encode(PartitionRow(rows_schema=fold.schema))
         self._partition: OpenPartition[Any, Any] = OpenPartition(
             PARTITION,
             fold.open(decode_partition_row(stored), PARTITION, disk.scan(PARTITION)),
             changelog_end=broker.changelog_end,
             committed=stored,
-            hot=HotRows(limits.hot_bytes),
+            opened_with=stored,
+            row_cache=RowCache(limits.row_cache_bytes),
         )
 
     def hot(self, keys: Sequence[bytes]) -> list[bytes]:
         """Those of the keys whose rows are in memory."""
-        return [key for key, row in self._partition.hot.find(keys).items() if row is not None]
+        return [key for key, row in self._partition.row_cache.find(keys).items() if row is not None]
 
     def fold(self, batch: Sequence[Record]) -> bool:
         """Takes one batch through the protocol and says whether it was acknowledged."""
         acknowledged: list[bool] = []
-        guard = self._partition.state.row.guard
-        lost = max(batch[-1].offset - guard, 0) - sum(record.offset > guard for record in batch)
+        applied_offset = self._partition.state.row.applied_offset
+        lost = max(batch[-1].offset - applied_offset, 0) - sum(record.offset > applied_offset for record in batch)
         steps = commit_batch(self._engine, self._partition, batch, lambda: acknowledged.append(True), lost)
         try:
             steps.send(None)
@@ -126,4 +131,4 @@ class Worker:
 
 
 def guard_of(row: bytes) -> int:
-    return msgspec.msgpack.decode(row, type=RowHeader).guard
+    return msgspec.msgpack.decode(row, type=RowHeader).applied_offset

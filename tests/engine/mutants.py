@@ -12,11 +12,11 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from streams.contract.fold import PartitionRow
+from streams.core.items.fold import ItemsFold
 from streams.core.learning.examples import Examples
-from streams.core.relations import RelationsFold
 from streams.engine import protocol, transport, worker
-from streams.engine.crash import crash_point
 from streams.engine.outputs import ProducerOutputs
+from streams.engine.protocol import crash_point
 from streams.engine.tables import BatchStore
 from streams.engine.transactions import TransactionalOutputs
 from tests.engine.counting import CountingFold, State
@@ -52,7 +52,11 @@ def without_row_guards() -> Replacements:
 
 def without_partition_rows() -> Replacements:
     return [
-        (CountingFold, "open", lambda self, row, partition, rows: State(PartitionRow(schema=row.schema), partition))
+        (
+            CountingFold,
+            "open",
+            lambda self, row, partition, rows: State(PartitionRow(rows_schema=1), partition),
+        )
     ]
 
 
@@ -61,10 +65,10 @@ def log_before_emit() -> Replacements:
     folded: list[Any] = []
     held: list[Any] = []
 
-    def remember(engine: Any, partition: Any, *arguments: Any, **options: Any) -> Any:
-        outputs, changed, encoded = fold(engine, partition, *arguments, **options)
-        folded[:] = [partition, encoded]
-        return outputs, changed, encoded
+    def fold_and_keep(engine: Any, partition: Any, *arguments: Any, **options: Any) -> Any:
+        result = fold(engine, partition, *arguments, **options)
+        folded[:] = [partition, result.encoded]
+        return result
 
     async def log_first(engine: Any, partition: Any, outputs: Any) -> None:
         held[:] = outputs
@@ -73,7 +77,7 @@ def log_before_emit() -> Replacements:
     async def emit_second(engine: Any, partition: Any, encoded: Any) -> None:
         await emit(engine, partition, held)
 
-    return [(protocol, "fold", remember), (protocol, "emit", log_first), (protocol, "log", emit_second)]
+    return [(protocol, "fold", fold_and_keep), (protocol, "emit", log_first), (protocol, "log", emit_second)]
 
 
 def stuck() -> Replacements:
@@ -115,10 +119,10 @@ def store_before_commit() -> Replacements:
 
 
 def without_marks() -> Replacements:
-    """Learning and Relations take every trigger as often as it comes."""
+    """Learning and Relations take every source position as often as it comes."""
     return [
-        (Examples, "after", lambda self, mark: self),
-        (RelationsFold, "_fresh", lambda self, row, batch: list(batch.relations)),
+        (Examples, "after", lambda self, applied: self),
+        (ItemsFold, "_not_applied", lambda self, row, batch: list(batch.signals)),
     ]
 
 
@@ -185,7 +189,7 @@ def jumping_clock() -> Replacements:
 
 
 MUTANTS: Final[dict[str, Callable[[], Replacements]]] = {
-    "guard": without_row_guards,
+    "applied_offset": without_row_guards,
     "partition-row": without_partition_rows,
     "order": log_before_emit,
 }
@@ -196,7 +200,7 @@ TRANSACTIONAL: Final[dict[str, Callable[[], Replacements]]] = {
 }
 """Of transactions on a real broker."""
 
-OF_FOLDS: Final[dict[str, Callable[[], Replacements]]] = {"marks": without_marks}
+OF_FOLDS: Final[dict[str, Callable[[], Replacements]]] = {"applied_positions": without_marks}
 """Of the folds that read what Behaviour writes."""
 
 MISHAPS: Final[dict[str, Callable[[], Replacements]]] = {

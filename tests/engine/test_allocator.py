@@ -8,7 +8,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from streams.engine.allocator import keep_freed_memory
+from streams.engine.runtime_tuning import keep_freed_memory
 
 def faults_of_a_batch():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

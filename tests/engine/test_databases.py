@@ -6,12 +6,12 @@ from pathlib import Path
 import rocksdict
 
 from streams.contract.settings import Engine
-from streams.engine.databases import Databases
+from streams.engine.tables import Databases
+from tests.timeouts import Deadline
 
 MIB = 2**20
 DATABASES = 40
 WRITE_BUFFERS = 16 * MIB
-DEADLINE_S = 30.0
 
 
 def test_many_databases_share_one_cache_and_one_bound_on_write_buffers(tmp_path: Path) -> None:
@@ -27,9 +27,9 @@ def test_many_databases_share_one_cache_and_one_bound_on_write_buffers(tmp_path:
             database.write(batch)
     # All have written 40 MiB and none has filled a buffer of its own: what is flushed is flushed for all of them.
     # RocksDB looks at the bound when it writes, and goes beyond it while it flushes.
-    deadline_s = time.monotonic() + DEADLINE_S
+    deadline = Deadline(databases.buffers.get_usage)
     while databases.buffers.get_usage() > 1.5 * WRITE_BUFFERS:
-        assert time.monotonic() < deadline_s
+        deadline.check()
         for database in opened:
             database[b"0"] = b"0"
         time.sleep(0.05)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.running import running
+from tests.engine.supervised import PARTITIONS, running
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.broker
 
 USERS = 6000
+PATIENT = {"ENGINE__SESSION_TIMEOUT_S": "600.0", "ENGINE__WATCHDOG_S": "1200.0"}
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def test_in_a_recovery_it_ends_where_it_is_and_the_next_goes_on_from_there(tmp_p
 
 def test_in_a_rebalance_it_leaves_without_waiting_for_the_others(tmp_path: Path) -> None:
     """This broker lets those who join wait for a whole session."""
-    with running(tmp_path, ENGINE__SESSION_TIMEOUT_S="120.0", ENGINE__WATCHDOG_S="200.0") as (_, _, supervisor, _):
+    with running(tmp_path, PARTITIONS, **PATIENT) as (_, _, supervisor, _):
         member = supervisor.start("member")
         member.until_told("rebalance-ends")
         newcomer = supervisor.start("newcomer")

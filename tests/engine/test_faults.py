@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from streams.contract.settings import Kafka
+from streams.brokers.mock_cluster import Request
+from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS
-from streams.engine.exits import FAILED, REFUSED, UNREACHABLE
+from streams.engine.exit_codes import FAILED, REFUSED, UNREACHABLE
 from streams.engine.offsets import Offsets
-from streams.ops.embedded import Request
-from tests.engine.running import PARTITIONS, Reader, running, stored_partition_rows, stored_rows
+from tests.engine.supervised import PARTITIONS, Reader, running, stored_partition_rows, stored_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.broker
 
 TOPIC_AUTHORIZATION_FAILED = 29
 
@@ -23,7 +23,7 @@ def test_an_output_that_is_not_delivered_ends_the_worker_before_anything_is_ackn
         worker = supervisor.start("disk")
         assert worker.wait() == FAILED
         assert "UndeliveredOutput" in worker.log.read_text()
-        with Offsets(Kafka(bootstrap_servers=broker.bootstrap_servers), group="headrace") as offsets:
+        with Offsets(Settings(kafka=Kafka(bootstrap_servers=broker.bootstrap_servers)), group="headrace") as offsets:
             assert [offsets.committed(CLICKSTREAM, number) for number in range(PARTITIONS)] == [0] * PARTITIONS
         supervisor.run_to_the_end("disk", reader, shop.refs())
         assert stored_rows(tmp_path / "disk") == shop.counts()
@@ -38,8 +38,7 @@ def test_a_poison_value_becomes_a_dead_letter_and_the_counts_add_up(tmp_path: Pa
         shop.publish(100)
         supervisor.run_to_the_end("disk", reader, shop.refs())
         letters = Reader(broker, DEAD_LETTERS, partitions=1)
-        for _ in range(20):
-            letters.read()
+        letters.read_to_end()
         letters.close()
         assert letters.values == list(poison)
         begin = shop.events[0].index(None)

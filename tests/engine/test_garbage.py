@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.engine.garbage import collect_seldom
+from streams.engine.runtime_tuning import collect_rarely
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _as_before() -> Iterator[None]:
 
 def test_what_is_there_is_never_looked_at_again_and_cycles_are_still_found() -> None:
     there: list[object] = []
-    collect_seldom()
+    collect_rarely()
     assert all(there is not seen for seen in gc.get_objects())
     cycle: list[object] = []
     cycle.append(cycle)

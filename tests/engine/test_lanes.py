@@ -16,11 +16,12 @@ from streams.contract.fold import PARTITION_KEY, PartitionRow, decode_partition_
 from streams.contract.outputs import Output
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, USERS_CHANGELOG
-from streams.engine.hot_rows import HotRows
-from streams.engine.lanes import WAITING_BATCHES, Lanes
-from streams.engine.memory import MemoryTable, MemoryTopics
+from streams.engine.outputs import Partition
+from streams.engine.partition_queues import MAX_WAITING_BATCHES, PartitionQueues
 from streams.engine.protocol import BatchEngine, OpenPartition, commit_batch
+from streams.engine.row_cache import RowCache
 from streams.engine.transport import Batch
+from streams.testing import MemoryTable, MemoryTopics
 from tests.engine.counting import Count, CountingFold
 from tests.engine.mutants import replaced
 
@@ -32,18 +33,22 @@ class SlowTopics(MemoryTopics):
     """Topics that acknowledge what they have when they are told to."""
 
     def __init__(self) -> None:
-        super().__init__(Settings(), lambda: 0)
+        super().__init__({PREDICTIONS: Settings().kafka.partitions})
         self.unacknowledged: list[asyncio.Event] = []
 
-    async def deliver(self, outputs: Sequence[Output]) -> None:
-        await super().deliver(outputs)
+    async def emit(self, source: Partition, outputs: Sequence[Output]) -> None:
+        self.extend(outputs)
         acknowledged = asyncio.Event()
         self.unacknowledged.append(acknowledged)
         await acknowledged.wait()
 
+    async def log(self, source: Partition, rows: Sequence[Output]) -> int:
+        await self.emit(source, rows)
+        return len(rows)
+
 
 class OverlappingWork:
-    """A worker with lanes on topics that outlive it, as its table does unless the disk is lost."""
+    """A worker with queues on topics that outlive it, as its table does unless the disk is lost."""
 
     def __init__(self) -> None:
         self.topics = SlowTopics()
@@ -58,7 +63,7 @@ class OverlappingWork:
         )
         self._open: dict[int, OpenPartition[Any, Any]] = {}
         self._read = dict(self.acknowledged)
-        self.lanes = Lanes(self._fold, BATCH_RECORDS)
+        self.queues = PartitionQueues(self._fold, BATCH_RECORDS)
         self._puts: list[asyncio.Task[None]] = []
 
     async def _fold(self, number: int, batch: Batch, acknowledge: Callable[[], None]) -> None:
@@ -69,12 +74,12 @@ class OverlappingWork:
             stored = self.table.read(number, [PARTITION_KEY])[0]
             row = PartitionRow() if stored is None else decode_partition_row(stored)
             state = CountingFold().open(row, number, ())
-            self._open[number] = OpenPartition(number, state, 0, stored or b"", HotRows(0))
+            self._open[number] = OpenPartition(number, state, 0, stored or b"", stored or b"", RowCache(0))
         return self._open[number]
 
     async def publish(self, number: int, users: Sequence[int]) -> None:
         for user in users:
-            event = Event(event_id="e", timestamp_ms=0, kind="view", user_id=f"u{user}", item_id="i", price=0.5)
+            event = Event(event_id="e", timestamp_ms=10**12, kind="view", user_id=f"u{user}", item_id="i", price=0.5)
             self.topics.append(Output(CLICKSTREAM, f"u{user}".encode(), encode_event(event), number))
         await self.read(number)
 
@@ -84,7 +89,7 @@ class OverlappingWork:
         begin, end = self._read.get(number, 0), len(records)
         self._read[number] = end
         if end > begin:
-            put = self.lanes.put(event_of(number, Batch(records[begin:end], begin, end), self._acknowledge))
+            put = self.queues.put(event_of(number, Batch(records[begin:end], begin, end), self._acknowledge))
             self._puts.append(asyncio.create_task(put))
         await settled()
         self.most_under_way = max(self.most_under_way, len(self.topics.unacknowledged))
@@ -100,21 +105,20 @@ class OverlappingWork:
         await settled()
 
     async def crash(self, *, disk_lost: bool) -> None:
-        for task in [*self._puts, *(lane.task for lane in self.lanes._lanes.values() if lane.task)]:
+        for task in [*self._puts, *(queue.task for queue in self.queues._queues.values() if queue.task)]:
             task.cancel()
         await settled()
         self.topics.unacknowledged.clear()
         if disk_lost:
             self.table = MemoryTable()
             for number in range(PARTITIONS):
-                for record in self.topics.records[USERS_CHANGELOG, number]:
-                    self.table.rows[number][record.key or b""] = record.value or b""
+                self.table.recover(number, self.topics.records[USERS_CHANGELOG, number])
         self._start()
         for number in range(PARTITIONS):
             await self.read(number)
 
     async def finish(self) -> None:
-        work = [*self._puts, asyncio.create_task(self.lanes.drain())]
+        work = [*self._puts, asyncio.create_task(self.queues.drain())]
         while not all(task.done() for task in work):
             await self.confirm(0)
         await asyncio.gather(*work)
@@ -204,15 +208,15 @@ def test_each_partition_has_one_batch_under_way_and_what_comes_meanwhile_is_one_
 
 
 def test_the_law_misses_the_order_within_a_partition() -> None:
-    """With two tasks in one lane, a batch is acknowledged before what precedes it, or applied over it."""
+    """With two tasks in one queue, a batch is acknowledged before what precedes it, or applied over it."""
 
-    async def put(self: Lanes, event: Any) -> None:
+    async def put(self: PartitionQueues, event: Any) -> None:
         number = event.message.partition
-        self._lanes[number].waiting.append(event)
-        await self._empty(number, self._lanes[number])
+        self._queues[number].waiting.append(event)
+        await self._run(number, self._queues[number])
 
     law = settings(database=None, derandomize=True, deadline=None, phases=[Phase.generate])(given(Steps)(work_through))
-    with replaced(Lanes, "put", put), pytest.raises((AssertionError, ExceptionGroup)):
+    with replaced(PartitionQueues, "put", put), pytest.raises((AssertionError, ExceptionGroup)):
         law()
 
 
@@ -225,13 +229,13 @@ async def gather(*runs: tuple[int, int]) -> list[tuple[int, int]]:
         folded.append((batch.begin, batch.end))
         await first_may_end.wait()
 
-    lanes = Lanes(fold, BATCH_RECORDS)
-    await lanes.put(event_of(0, Batch(["r"], 0, 1), lambda *_: None))
+    queues = PartitionQueues(fold, BATCH_RECORDS)
+    await queues.put(event_of(0, Batch(["r"], 0, 1), lambda *_: None))
     await settled()
     for begin, end in runs:
-        await lanes.put(event_of(0, Batch(["r"] * (end - begin), begin, end), lambda *_: None))
+        await queues.put(event_of(0, Batch(["r"] * (end - begin), begin, end), lambda *_: None))
     first_may_end.set()
-    await lanes.drain()
+    await queues.drain()
     return folded[1:]
 
 
@@ -253,24 +257,24 @@ def test_no_more_is_taken_than_may_wait_and_a_cancellation_loses_nothing() -> No
             await may_end.wait()
             folded.append(batch.end)
 
-        lanes = Lanes(fold, BATCH_RECORDS)
+        queues = PartitionQueues(fold, BATCH_RECORDS)
         taken: list[int] = []
 
         async def take() -> None:
             try:
                 for begin in range(0, 100, BATCH_RECORDS):
                     taken.append(begin)
-                    await lanes.put(
+                    await queues.put(
                         event_of(0, Batch(["r"] * BATCH_RECORDS, begin, begin + BATCH_RECORDS), lambda *_: None)
                     )
                     await asyncio.sleep(0)
             finally:
-                await lanes.drain()
+                await queues.drain()
 
         taking = asyncio.create_task(take())
         await settled()
         # One is under way, those wait that may, and one more was in hand.
-        assert len(taken) == 1 + WAITING_BATCHES + 1
+        assert len(taken) == 1 + MAX_WAITING_BATCHES + 1
         taking.cancel()
         await settled()
         assert not taking.done()

@@ -1,9 +1,5 @@
 """Nothing is lost and nothing is applied twice, wherever the worker is cut off: the commit protocol in memory."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -15,29 +11,15 @@ from streams.contract.events import Event, encode_event
 from streams.contract.fold import PARTITION_KEY, decode_partition_row
 from streams.contract.settings import Engine
 from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS, PREDICTIONS, USERS_CHANGELOG
-from streams.engine import protocol
-from streams.engine.protocol import STEPS
+from streams.engine.protocol import STEPS, Step
+from streams.testing import Crashed
 from tests.engine.counting import Count, CountingFold
-from tests.engine.memory import Broker, Crash, Disk, Record, Worker, guard_of
-from tests.engine.mutants import MUTANTS, mutated, replaced
+from tests.engine.memory import Broker, Disk, Record, Worker, guard_of
+from tests.engine.mutants import MUTANTS, mutated
 from tests.fuzzing import AT_LENGTH
 
 USERS = st.integers(0, 3)
 BATCH_RECORDS = st.integers(1, 6)
-
-
-@contextmanager
-def cut_off_after(step: str, passes: int) -> Iterator[None]:
-    """Cuts the worker off when it has passed a step so many times."""
-    passed: Counter[str] = Counter()
-
-    def crash_point(source: str, name: str) -> None:
-        passed[name] += 1
-        if passed[step] == passes:
-            raise Crash
-
-    with replaced(protocol, "crash_point", crash_point):
-        yield
 
 
 class InterruptedWork(RuleBasedStateMachine):
@@ -50,6 +32,7 @@ class InterruptedWork(RuleBasedStateMachine):
         self.broker, self.disk = Broker(), Disk()
         self.committed = 0
         self.worker: Worker | None = None
+        self.crash: tuple[Step, int] | None = None
 
     @rule(users=st.lists(st.none() | USERS, min_size=1, max_size=8))
     def publish(self, users: list[int | None]) -> None:
@@ -72,9 +55,11 @@ class InterruptedWork(RuleBasedStateMachine):
         self.check()
 
     @rule(step=st.sampled_from(STEPS), passes=st.integers(1, 3), batch_records=BATCH_RECORDS, disk=st.booleans())
-    def is_cut_off_after_a_step(self, step: str, passes: int, batch_records: int, disk: bool) -> None:
-        with cut_off_after(step, passes):
-            self._fold_all_or_crash(batch_records, disk)
+    def is_cut_off_after_a_step(self, step: Step, passes: int, batch_records: int, disk: bool) -> None:
+        """Cuts the worker off when it has passed a step so many times."""
+        self.crash = step, passes
+        self._fold_all_or_crash(batch_records, disk)
+        self.crash = None
 
     @rule(deliveries=st.integers(0, 25), batch_records=BATCH_RECORDS, disk=st.booleans())
     def is_cut_off_within_a_delivery(self, deliveries: int, batch_records: int, disk: bool) -> None:
@@ -100,7 +85,7 @@ class InterruptedWork(RuleBasedStateMachine):
         assert self._rows() == self._expected_rows()
         if self.records:
             row = decode_partition_row(self.disk.rows[PARTITION_KEY])
-            assert row.guard == self.records[-1].offset
+            assert row.applied_offset == self.records[-1].offset
             assert row.counts == self._expected_counts()
         refs = {
             orjson.loads(output.value)["event_ref"] for output in self.broker.delivered if output.topic == PREDICTIONS
@@ -121,7 +106,7 @@ class InterruptedWork(RuleBasedStateMachine):
 
     def _fold_all(self, batch_records: int) -> None:
         if self.worker is None:
-            self.worker = Worker(self.broker, self.disk)
+            self.worker = Worker(self.broker, self.disk, after_step=self._passed)
             self.position = self.committed
         unread = [record for record in self.records if record.offset >= self.position]
         for first in range(0, len(unread), batch_records):
@@ -129,10 +114,16 @@ class InterruptedWork(RuleBasedStateMachine):
             assert self.worker.fold(batch)
             self.position = batch[-1].offset + 1
 
+    def _passed(self, source: str, step: Step) -> None:
+        if self.crash is not None and step == self.crash[0]:
+            self.crash = step, self.crash[1] - 1
+            if not self.crash[1]:
+                raise Crashed
+
     def _fold_all_or_crash(self, batch_records: int, disk: bool) -> None:
         try:
             self._fold_all(batch_records)
-        except Crash:
+        except Crashed:
             self._end(disk)
 
     def _end(self, disk: bool) -> None:
@@ -143,7 +134,12 @@ class InterruptedWork(RuleBasedStateMachine):
     def _event(self, user: int) -> bytes:
         return encode_event(
             Event(
-                event_id="e", timestamp_ms=0, kind="view", user_id=f"u{user}", item_id="i", price=self.next_offset / 100
+                event_id="e",
+                timestamp_ms=10**12,
+                kind="view",
+                user_id=f"u{user}",
+                item_id="i",
+                price=self.next_offset / 100,
             )
         )
 
@@ -205,7 +201,7 @@ def test_the_law_misses_every_mechanism_that_is_taken_away(mutant: str) -> None:
 def test_what_is_too_large_ends_the_worker_before_anything_is_out(limits: Engine, what: str) -> None:
     broker = Broker()
     worker = Worker(broker, Disk(), limits)
-    event = Event(event_id="e", timestamp_ms=0, kind="view", user_id="u" * 100, item_id="i")
+    event = Event(event_id="e", timestamp_ms=10**12, kind="view", user_id="u" * 100, item_id="i")
     with pytest.raises(BrokenInvariant, match=what):
         worker.fold([Record(0, encode_event(event))])
     assert broker.delivered == []
@@ -213,9 +209,9 @@ def test_what_is_too_large_ends_the_worker_before_anything_is_out(limits: Engine
 
 def test_no_more_rows_stay_in_memory_than_are_declared_and_those_that_changed_last_do() -> None:
     users = [f"user-{number}" for number in range(200)]
-    worker = Worker(Broker(), Disk(), Engine(hot_bytes=20_000))
+    worker = Worker(Broker(), Disk(), Engine(row_cache_bytes=20_000))
     for offset, user in enumerate(["user-0", *users]):
-        event = Event(event_id="e", timestamp_ms=0, kind="view", user_id=user, item_id="i")
+        event = Event(event_id="e", timestamp_ms=10**12, kind="view", user_id=user, item_id="i")
         worker.fold([Record(offset, encode_event(event))])
     keys = [user.encode() for user in users]
     hot = worker.hot(keys)
@@ -224,7 +220,7 @@ def test_no_more_rows_stay_in_memory_than_are_declared_and_those_that_changed_la
 
 
 def test_no_row_stays_in_memory_where_none_may() -> None:
-    worker = Worker(Broker(), Disk(), Engine(hot_bytes=0))
-    event = Event(event_id="e", timestamp_ms=0, kind="view", user_id="u", item_id="i")
+    worker = Worker(Broker(), Disk(), Engine(row_cache_bytes=0))
+    event = Event(event_id="e", timestamp_ms=10**12, kind="view", user_id="u", item_id="i")
     worker.fold([Record(0, encode_event(event))])
     assert worker.hot([b"u"]) == []

@@ -1,4 +1,4 @@
-"""Rows on a real disk: recovery keeps the highest guard, and what is in memory is read anew after it."""
+"""Rows on a real disk: recovery keeps the highest applied offset, and what is in memory is read anew after it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.contract.errors import BrokenInvariant
+from streams.contract.fold import PARTITION_KEY, PartitionRow, RowHeader
 from streams.contract.settings import load_settings
 from streams.contract.topics import USERS_CHANGELOG
 from streams.engine.offsets import Coverage
@@ -20,7 +21,8 @@ from streams.engine.tables import BatchStore, standby_left
 from streams.engine.transport import Batch
 from tests.engine import counting
 from tests.engine.counting import Count
-from tests.engine.running import PARTITIONS, running, stored_rows
+from tests.engine.supervised import PARTITIONS, running, stored_rows
+from tests.timeouts import HANG_S
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,11 @@ def changelog_batch(partition: int, rows: list[tuple[bytes, int, int]], first_of
     """A fetched batch of the changelog, as Faust's recovery hands it over."""
     records = [
         SimpleNamespace(
-            offset=first_offset + index, key=key, value=msgspec.msgpack.encode(Count(guard=guard, events=mark))
+            offset=first_offset + index,
+            key=key,
+            value=msgspec.msgpack.encode(Count(applied_offset=applied_offset, events=mark)),
         )
-        for index, (key, guard, mark) in enumerate(rows)
+        for index, (key, applied_offset, mark) in enumerate(rows)
     ]
     end = first_offset + len(records)
     batch = Batch(records, first_offset, end)
@@ -56,15 +60,70 @@ def test_recovery_keeps_the_row_with_the_highest_guard_and_of_equals_the_last(
 ) -> None:
     store: BatchStore = table.data
     partition = next(partitions_used)
-    rows = [(key, guard, mark) for mark, (key, guard) in enumerate(guards)]
+    rows = [(key, applied_offset, mark) for mark, (key, applied_offset) in enumerate(guards)]
     cut = data.draw(st.integers(0, len(rows)))
     for begin, part in ((0, rows[:cut]), (cut, rows[cut:])):
         if part:
             store.apply_changelog_batch([changelog_batch(partition, part, begin)], None, None)
     expected = {key: max(row[1:] for row in rows if row[0] == key) for key in {row[0] for row in rows}}
     found = {key: msgspec.msgpack.decode(value, type=Count) for key, value in store.scan(partition)}
-    assert {key: (row.guard, row.events) for key, row in found.items()} == expected
+    assert {key: (row.applied_offset, row.events) for key, row in found.items()} == expected
     assert store._db_for_partition(partition).get(store.offset_key) == str(len(rows) - 1).encode()
+    store._dbs.pop(partition).close()
+
+
+hostile_values = st.one_of(
+    st.none(),
+    st.binary(max_size=12),
+    st.sampled_from([b"", b"\xc1", b"\x90", b"\x91\xc0", b"[" * 99, msgspec.msgpack.encode(["x"]), b"\x92\x01\xa1a"]),
+    st.builds(
+        # As a partition's row its third field is the number of a schema: the present one, or no number of any.
+        lambda offset, mark: msgspec.msgpack.encode(Count(offset, events=mark)),
+        st.integers(0, 5),
+        st.sampled_from([1, *range(1000, 1009)]),
+    ),
+)
+hostile_keys = st.one_of(
+    st.sampled_from([b"a", b"b", b"a", PARTITION_KEY, b"__faust\0offset__", None]), st.binary(max_size=3)
+)
+
+
+@given(log=st.lists(st.tuples(hostile_keys, hostile_values), min_size=1, max_size=12), data=st.data())
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_tombstone_deletes_a_row_and_what_is_no_row_is_refused_alone(
+    table: Any, log: list[tuple[bytes | None, bytes | None]], data: st.DataObject
+) -> None:
+    store: BatchStore = table.data
+    partition = next(partitions_used)
+    expected: dict[bytes, tuple[int, bytes]] = {}
+    for key, value in log:
+        if key is None or key == store.offset_key:
+            continue
+        if value is None:
+            if key != PARTITION_KEY:
+                expected.pop(key, None)
+            continue
+        type_: type[PartitionRow | RowHeader] = PartitionRow if key == PARTITION_KEY else RowHeader
+        try:
+            header = msgspec.msgpack.decode(value, type=type_)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if key not in expected or header.applied_offset >= expected[key][0]:
+            expected[key] = header.applied_offset, value
+    cut = data.draw(st.integers(0, len(log)))
+    for begin, part in ((0, log[:cut]), (cut, log[cut:])):
+        if part:
+            records = [
+                SimpleNamespace(offset=begin + place, key=key, value=value) for place, (key, value) in enumerate(part)
+            ]
+            batch = Batch(records, begin, begin + len(part))
+            message = SimpleNamespace(partition=partition, value=batch, offset=batch.end - 1)
+            store.apply_changelog_batch([SimpleNamespace(message=message)], None, None)
+    found = dict(store.scan(partition))
+    if (row := store.read(partition, [PARTITION_KEY])[0]) is not None:
+        found[PARTITION_KEY] = row
+    assert found == {key: value for key, (_, value) in expected.items()}
+    assert store._db_for_partition(partition).get(store.offset_key) == str(len(log) - 1).encode()
     store._dbs.pop(partition).close()
 
 
@@ -75,14 +134,14 @@ def test_a_recovery_is_as_far_as_its_changelogs_are_and_what_a_standby_reads_is_
     recovery.active_highwaters.update({active: 3, other: 3})
     recovery.active_offsets.update({active: 1, other: -1})  # Faust takes note of an offset before it hands rows over.
     recovery.standby_tps.add(standby)
-    watchdog.assigned()
+    watchdog.recovery_started()
     table.data.apply_changelog_batch([changelog_batch(active.partition, [(b"a", 1, 0), (b"b", 1, 0)], 0)], None, None)
     table.data.apply_changelog_batch([changelog_batch(standby.partition, [(b"c", 1, 0)], 0)], None, None)
     condition = watchdog.condition()
     assert (condition.recovery.rows, condition.recovery.done) == (2, 2 / 8)
     assert condition.recovered_rows - before.recovered_rows == 2
     assert condition.standby_rows - before.standby_rows == 1
-    watchdog.settled(set())
+    watchdog.rebalance_ended(set())
     assert watchdog.condition().recovery.done == 1.0
 
 
@@ -96,15 +155,15 @@ def test_a_standby_is_ready_when_it_has_read_what_there_was_even_where_that_is_n
     recovery.standby_tps.update({behind, empty})
     recovery.standby_highwaters.update({behind: 1, empty: -1})
     recovery.standby_offsets.update({behind: -1, empty: None})
-    watchdog.settled(set(), standby_left(recovery))
+    watchdog.rebalance_ended(set(), standby_left(recovery))
     for offset, left in ((0, 1), (1, 0), (2, 0)):
         recovery.standby_offsets[behind] = offset
         table.data.apply_changelog_batch([changelog_batch(behind.partition, [(b"c", 1, 0)], offset)], None, None)
         assert watchdog.condition().standby_left == left
     assert [message.split()[0] for message in caplog.messages] == ["standbys-ready"]
-    watchdog.settled(set(), 0)
+    watchdog.rebalance_ended(set(), 0)
     assert len(caplog.messages) == 2
-    watchdog.settled(set())
+    watchdog.rebalance_ended(set())
     assert watchdog.condition().standby_left is None
 
 
@@ -136,18 +195,18 @@ def test_what_is_known_of_a_partition_in_memory_is_forgotten_when_its_rows_are_r
     assert changed == [partition]
 
 
-@pytest.mark.slow
+@pytest.mark.broker
 def test_an_empty_disk_recovers_twenty_thousand_rows_and_a_stale_one_changes_nothing(tmp_path: Path) -> None:
     with running(tmp_path) as (broker, shop, supervisor, reader):
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "compression.type": "lz4", "linger.ms": 50})
-        expected = {b"old-%d" % number: Count(guard=number, events=number) for number in range(20_000)}
+        expected = {b"old-%d" % number: Count(applied_offset=number, events=number) for number in range(20_000)}
         for number, (key, row) in enumerate(expected.items()):
             producer.produce(USERS_CHANGELOG, msgspec.msgpack.encode(row), key, partition=number % PARTITIONS)
-        stale = msgspec.msgpack.encode(Count(guard=0, events=99))
+        stale = msgspec.msgpack.encode(Count(applied_offset=0, events=99))
         for number, key in enumerate(expected):
             if number % 100 == 1:
                 producer.produce(USERS_CHANGELOG, stale, key, partition=number % PARTITIONS)
-        assert producer.flush(30.0) == 0
+        assert producer.flush(HANG_S) == 0
         shop.publish(200)
         supervisor.run_to_the_end("disk", reader, shop.refs())
         assert stored_rows(tmp_path / "disk") == {**expected, **shop.counts()}

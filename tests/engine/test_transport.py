@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from streams.contract.settings import Kafka, Settings
 from streams.engine.app import BatchApp
-from streams.engine.transport import Batch, BatchConsumer, Holding, joined
+from streams.engine.transport import Batch, BatchConsumer, HoldBuffer, joined
 
-HELD, DIRECT = "experiences", "clickstream"
+HELD, DIRECT = "examples", "clickstream"
 HOLD_MS, BATCH_RECORDS, LEAST_WAIT_S = 500, 10, 0.05
 
 
@@ -38,23 +38,23 @@ Fetches = st.lists(
 def test_holding_loses_nothing_keeps_the_order_and_never_holds_too_long(
     fetches: list[tuple[float, dict[tuple[str, int], int]]],
 ) -> None:
-    holding = Holding({HELD: HOLD_MS}, BATCH_RECORDS)
+    buffer = HoldBuffer({HELD: HOLD_MS}, BATCH_RECORDS)
     now_s = 0.0
     ends: dict[TP, int] = defaultdict(int)
     passed: dict[TP, list[int]] = defaultdict(list)
 
     def take(fetched: dict[TP, Batch]) -> None:
-        ready = holding.pass_on(fetched, now_s)
+        ready = buffer.release(fetched, now_s)
         for tp, batch in ready.items():
             assert batch.begin == len(passed[tp])
             passed[tp] += [record.offset for record in batch.records]
-            assert (batch.end, batch.jumped) == (len(passed[tp]), 0)
+            assert (batch.end, batch.skipped) == (len(passed[tp]), 0)
             assert len(batch.records) < BATCH_RECORDS + 7
             # A fetch ends when the oldest is due, or after the least wait that a fetch is given.
             assert all(now_s - record.at_s <= HOLD_MS / 1000 + LEAST_WAIT_S for record in batch.records)
 
     for pause_s, sizes in fetches:
-        wait_s = holding.wait_s(1.0, now_s)
+        wait_s = buffer.wait_s(1.0, now_s)
         assert LEAST_WAIT_S <= wait_s <= 1.0
         now_s += min(pause_s, wait_s)
         fetched: dict[TP, Batch] = {}
@@ -66,19 +66,19 @@ def test_holding_loses_nothing_keeps_the_order_and_never_holds_too_long(
         take(fetched)
         for tp, end in ends.items():
             assert tp.topic == HELD or passed[tp] == list(range(end))
-    now_s += holding.wait_s(1.0, now_s)
+    now_s += buffer.wait_s(1.0, now_s)
     while any(len(passed[tp]) < end for tp, end in ends.items()):
         take({})
-        now_s += holding.wait_s(1.0, now_s)
+        now_s += buffer.wait_s(1.0, now_s)
     assert {tp: passed[tp] for tp in ends} == {tp: list(range(end)) for tp, end in ends.items()}
 
 
 def test_what_is_forgotten_is_not_passed_on() -> None:
-    holding = Holding({HELD: HOLD_MS}, BATCH_RECORDS)
-    holding.pass_on({TP(HELD, 0): Batch([Fetched(0, 0.0)], 0, 1)}, 0.0)
-    holding.forget()
-    assert holding.pass_on({}, 10.0) == {}
-    assert holding.wait_s(1.0, 10.0) == 1.0
+    buffer = HoldBuffer({HELD: HOLD_MS}, BATCH_RECORDS)
+    buffer.release({TP(HELD, 0): Batch([Fetched(0, 0.0)], 0, 1)}, 0.0)
+    buffer.forget()
+    assert buffer.release({}, 10.0) == {}
+    assert buffer.wait_s(1.0, 10.0) == 1.0
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_every_bootstrap_server_is_one_of_its_own() -> None:
 def test_markers_between_two_fetches_are_no_jump_and_what_the_broker_dropped_is_one() -> None:
     first, marker, later = Batch(["a"], 3, 4), Batch([], 4, 6), Batch(["b"], 9, 10)
     whole = joined([joined([first, marker]), later])
-    assert (whole.records, whole.begin, whole.end, whole.jumped) == (["a", "b"], 3, 10, 3)
+    assert (whole.records, whole.begin, whole.end, whole.skipped) == (["a", "b"], 3, 10, 3)
 
 
 def test_what_is_fetched_while_the_flow_stops_is_messages_too(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_what_is_fetched_while_the_flow_stops_is_messages_too(consumer: Any, mon
         return {TP(DIRECT, 0): batch}
 
     monkeypatch.setattr(driver.Consumer, "_getmany", getmany)
-    consumer._holding, consumer._seeks = Holding({}, 10), 0
+    consumer._hold_buffer, consumer._seeks = HoldBuffer({}, 10), 0
     for consumer.flow_active in (False, True):
         assert asyncio.run(consumer._getmany(None, 1.0)) == {TP(DIRECT, 0): [batch]}
 

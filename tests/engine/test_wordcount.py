@@ -3,27 +3,27 @@
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-from streams.ops.broker import EmbeddedBroker
-from tests.engine.running import DEADLINE_S, ROOT
+from streams.brokers.embedded import EmbeddedBroker
+from tests.engine.supervised import ROOT
+from tests.timeouts import HANG_S, Deadline
 
 WORDS = b"a rose is a rose is a rose".split()
 
 
-@pytest.mark.slow
+@pytest.mark.broker
 def test_the_example_counts_words(tmp_path: Path) -> None:
     topics = {"words": 4, "word-counts": 4, "word-counts-changelog": 4}
     with EmbeddedBroker(topics) as broker:
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "partitioner": "murmur2_random"})
         for word in WORDS:
             producer.produce("words", word, word)
-        assert producer.flush(DEADLINE_S) == 0
+        assert producer.flush(HANG_S) == 0
         environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
@@ -35,8 +35,9 @@ def test_the_example_counts_words(tmp_path: Path) -> None:
         try:
             reader.assign([TopicPartition("word-counts", number, OFFSET_BEGINNING) for number in range(4)])
             counts: dict[bytes | None, int] = {}
-            deadline_s = time.monotonic() + DEADLINE_S
-            while counts != Counter(WORDS) and time.monotonic() < deadline_s and worker.poll() is None:
+            deadline = Deadline(lambda: counts)
+            while counts != Counter(WORDS) and worker.poll() is None:
+                deadline.check()
                 counts |= {message.key(): int(message.value() or b"") for message in reader.consume(100, 0.1)}
             assert counts == Counter(WORDS)
         finally:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streams.contract.policies import EpsilonGreedy, Greedy, SquareCB, Thompson
+from streams.cli.main import run
 from streams.contract.settings import Decisions, Settings
-from streams.core.policies.kinds import new_policy
-from streams.core.policies.models import RewardModel
+from streams.contract.settings.policies import EpsilonGreedy, Greedy, SquareCB, Thompson
+from streams.core.policies.registry import new_policy
+from streams.core.policies.reward_models import RewardModel
 from streams.core.policies.slates import draw_slates
-from streams.ops.cli import run
-from streams.ops.evaluate.policy import Options, evaluate_policy
+from streams.evaluation.offpolicy.evaluation import Options, evaluate_policy
 
 BTS = Path(__file__).parents[1] / "offpolicy" / "bts_all.csv"
 THETA = np.array([0.3, -0.2, 0.0])
@@ -30,7 +30,7 @@ SETTINGS = Settings(
 )
 
 
-def decisions(n: int = 4_000, n_items: int = 8, policy: str = "control") -> list[dict[str, Any]]:
+def decisions(n: int = 4_000, n_items: int = 8, policy: str = "random") -> list[dict[str, Any]]:
     """Uniform slates of three; a click is likelier the higher the first feature, which the frozen bandit likes."""
     random = np.random.default_rng(8)
     features = np.round(random.random((n, n_items, 3)), 3)
@@ -38,8 +38,8 @@ def decisions(n: int = 4_000, n_items: int = 8, policy: str = "control") -> list
     slates, propensities = draw_slates(
         there, there, lambda eligible: eligible / eligible.sum(axis=1, keepdims=True), random.random((n, 3))
     )
-    chances = 0.6 * np.take_along_axis(features[:, :, 0], slates, axis=1) * np.array([1.0, 0.7, 0.5])
-    clicks = (random.random((n, 3)) < chances).astype(float)
+    probabilities = 0.6 * np.take_along_axis(features[:, :, 0], slates, axis=1) * np.array([1.0, 0.7, 0.5])
+    clicks = (random.random((n, 3)) < probabilities).astype(float)
     return [
         {
             "decision_id": f"d{row}",
@@ -72,8 +72,8 @@ def value(report: dict[str, Any], name: str) -> float:
 
 
 def test_the_control_earns_what_it_logged(tmp_path: Path) -> None:
-    report = evaluate_policy(SETTINGS, written(tmp_path, *decisions()), Options("control", resamples=100))
-    assert report["logged_by"] == {"control": 4_000}
+    report = evaluate_policy(SETTINGS, written(tmp_path, *decisions()), Options("random", resamples=100))
+    assert report["logged_by"] == {"random": 4_000}
     for name in ("reward_interaction", "full_slate"):
         assert value(report, name) == pytest.approx(report["logged_value"])
     assert value(report, "first_slot_ips") == pytest.approx(report["logged_first_slot"])
@@ -107,12 +107,61 @@ def test_a_policy_that_does_not_randomise_is_replayed_on_a_uniform_log(tmp_path:
 def test_repeats_the_q_agents_and_empty_decisions_are_left_out(tmp_path: Path) -> None:
     made = decisions(400)
     nothing = {**made[0], "decision_id": "empty", "slate": [], "propensities": [], "rewards": []}
-    by_kind = [{**line, "decision_id": f"q{n}", "policy": "q", "kind_probability": 0.5} for n, line in enumerate(made)]
+    by_kind = [
+        {**line, "decision_id": f"q{n}", "policy": "q", "source_probability": 0.5} for n, line in enumerate(made)
+    ]
     elsewhere = [{**line, "decision_id": f"p{n}", "policy": "popular"} for n, line in enumerate(made)]
     file = written(tmp_path, *made, *made[:50], nothing, *by_kind[:7], *elsewhere[:3])
-    report = evaluate_policy(SETTINGS, file, Options("control", resamples=100, least_effective=1.0))
+    report = evaluate_policy(SETTINGS, file, Options("random", resamples=100, least_effective=1.0))
     assert report["decisions"] == 400
-    assert report["left_out"] == {"by_kind": 7, "elsewhere": 3, "empty": 1}
+    assert report["left_out"] == {"by_source": 7, "elsewhere": 3, "deterministic": 0, "empty": 1}
+
+
+def certain(line: dict[str, Any], policy: str) -> dict[str, Any]:
+    """A decision that shows the first items, and is clicked; weighted, it would be worth 3 clicks."""
+    shown = {"slate": [0, 1, 2], "propensities": [1.0, 1.0, 1.0], "rewards": [1.0, 1.0, 1.0]}
+    return {**line, "decision_id": f"{policy}-{line['decision_id']}", "policy": policy, **shown}
+
+
+@pytest.mark.parametrize("name", ["random", "ranked", "bandit", "greedy"])
+def test_decisions_without_a_random_choice_change_no_estimate(tmp_path: Path, name: str) -> None:
+    made = decisions(1000)
+    file = written(tmp_path, MODEL, *made)
+    options = Options(name, resamples=100, least_effective=1.0)
+    expected = evaluate_policy(SETTINGS, file, options)
+    file = written(
+        tmp_path, MODEL, *made, *(certain(line, policy) for line in made[:300] for policy in ("ranked", "greedy"))
+    )
+    found = evaluate_policy(SETTINGS, file, options)
+    assert found["left_out"].pop("deterministic") == 600
+    assert expected["left_out"].pop("deterministic") == 0
+    assert found == expected
+
+
+def test_a_shortlist_of_one_item_was_certain_and_stays(tmp_path: Path) -> None:
+    made = decisions(400)
+    single = {
+        **made[0],
+        "decision_id": "single",
+        "shortlist": ["i"],
+        "features": made[0]["features"][:1],
+        "slate": [0],
+        "propensities": [1.0],
+        "rewards": [1.0],
+    }
+    last = {**made[1], "decision_id": "last", "slate": [0, 1, 2], "propensities": [0.5, 0.5, 1.0]}
+    file = written(tmp_path, *made, single, last)
+    report = evaluate_policy(SETTINGS, file, Options("random", resamples=100, least_effective=1.0))
+    assert report["decisions"] == 402
+
+
+def test_the_order_of_the_shortlist_is_valued_on_a_random_log(tmp_path: Path) -> None:
+    made = [
+        {**line, "rewards": [float(place == 0 and slot == 0) for slot, place in enumerate(line["slate"])]}
+        for line in decisions()
+    ]
+    report = evaluate_policy(SETTINGS, written(tmp_path, *made), Options("ranked", resamples=100, least_effective=5.0))
+    assert value(report, "first_slot_replay") == value(report, "first_slot_snips") == 1.0
 
 
 def test_a_cap_says_what_it_costs(tmp_path: Path) -> None:
@@ -131,33 +180,37 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_what_the_log_cannot_tell_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = str(written(tmp_path, MODEL, *decisions(60)))
-    assert "effective sample size" in complaint(capsys, "--log", few, "--policy", "control")
+    assert "effective sample size" in complaint(capsys, "--log", few, "--policy", "random")
     assert "there is no policy 'best'" in complaint(capsys, "--log", few, "--policy", "best")
     assert "go together" in complaint(capsys, "--log", few, "--policy", "table")
-    assert "takes a CSV" in complaint(capsys, "--log", few, "--policy", "table", "--table", str(BTS))
+    assert "use a CSV log" in complaint(capsys, "--log", few, "--policy", "table", "--table", str(BTS))
     wide = str(written(tmp_path, {**MODEL, "theta": [1.0]}, *decisions(60)))
-    assert "has 1 weights, and 3 features were logged" in complaint(capsys, "--log", wide, "--policy", "bandit")
+    assert "has 1 weights, but 3 features were logged" in complaint(capsys, "--log", wide, "--policy", "bandit")
     unsure = str(written(tmp_path, {**MODEL, "factor": []}, *decisions(60)))
     assert "needs the factor" in complaint(capsys, "--log", unsure, "--policy", "thompson")
-    assert "only those of the chosen kind" in complaint(capsys, "--log", unsure, "--policy", "q")
-    assert "a shortlist of its own" in complaint(capsys, "--log", unsure, "--policy", "popular")
+    assert "only those for the chosen source" in complaint(capsys, "--log", unsure, "--policy", "q")
+    assert "its own shortlist" in complaint(capsys, "--log", unsure, "--policy", "popular")
     unknown = str(written(tmp_path, *decisions(60)))
-    assert "does not say what greedy knew" in complaint(capsys, "--log", unknown, "--policy", "greedy")
+    assert 'the log has no line {"model": "bandit", ...} with the weights of greedy' in complaint(
+        capsys, "--log", unknown, "--policy", "greedy"
+    )
     by_kind = [{**line, "policy": "q"} for line in decisions(60)]
     q = str(written(tmp_path, *by_kind))
-    assert "60 are the Q agent's" in complaint(capsys, "--log", q, "--policy", "control")
-    assert "nowhere.jsonl" in complaint(capsys, "--log", str(tmp_path / "nowhere.jsonl"), "--policy", "control")
+    assert "60 are the Q agent's" in complaint(capsys, "--log", q, "--policy", "random")
+    ranked = str(written(tmp_path, *(certain(line, "ranked") for line in decisions(60))))
+    assert "60 were made without a random choice" in complaint(capsys, "--log", ranked, "--policy", "bandit")
+    assert "nowhere.jsonl" in complaint(capsys, "--log", str(tmp_path / "nowhere.jsonl"), "--policy", "random")
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         ({"propensities": [0.1, 0.0, 0.2]}, "line 2"),
-        ({"slate": [0, 0, 1]}, "line 2: the slate is not of distinct places"),
-        ({"slate": [0, 1, 99]}, "line 2: the slate is not of distinct places"),
-        ({"rewards": [1.0]}, "line 2: slate, propensities and rewards are not of one length"),
-        ({"features": [[1.0, 2.0, 3.0]]}, "line 2: there are features of 1 items for a shortlist of 8"),
-        ({"features": [[1.0]] * 8}, "line 2: its features are not as many"),
+        ({"slate": [0, 0, 1]}, "line 2: slate [0, 0, 1] is not a list of distinct places"),
+        ({"slate": [0, 1, 99]}, "line 2: slate [0, 1, 99] is not a list of distinct places"),
+        ({"rewards": [1.0]}, "line 2: slate, propensities and rewards have different lengths"),
+        ({"features": [[1.0, 2.0, 3.0]]}, "line 2: features has 1 rows for a shortlist of 8"),
+        ({"features": [[1.0]] * 8}, "line 2: the number of features differs from the lines before"),
         ({"user_id": 7}, "line 2"),
     ],
 )
@@ -165,18 +218,18 @@ def test_a_line_that_is_wrong_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any], said: str
 ) -> None:
     good, bad = decisions(2)
-    assert said in complaint(capsys, "--log", str(written(tmp_path, good, {**bad, **wrong})), "--policy", "control")
+    assert said in complaint(capsys, "--log", str(written(tmp_path, good, {**bad, **wrong})), "--policy", "random")
 
 
 def bandit_csv(n: int = 6_000) -> str:
     """Two contexts, three actions, each best in its own; logged by a policy that prefers action c."""
     random = np.random.default_rng(2)
-    chances = np.array([0.25, 0.25, 0.5])
+    probabilities = np.array([0.25, 0.25, 0.5])
     lines = ["context_x,action,propensity,reward,user_id"]
     for row in range(n):
-        x, action = int(random.integers(0, 2)), int(random.choice(3, p=chances))
+        x, action = int(random.integers(0, 2)), int(random.choice(3, p=probabilities))
         reward = int(random.random() < (0.8 if action == x else 0.2))
-        lines.append(f"{x},{'abc'[action]},{chances[action]},{reward},u{row // 2}")
+        lines.append(f"{x},{'abc'[action]},{probabilities[action]},{reward},u{row // 2}")
     return "\n".join(lines) + "\n"
 
 
@@ -196,8 +249,8 @@ def test_a_csv_is_evaluated_for_policies_that_learn_on_its_first_half(tmp_path: 
     ("content", "said"),
     [
         ("action,reward\na,1\n", "has no column propensity"),
-        ("action,propensity,reward\na,0.5,1\nb,0,1\n", "line 3: 0 is no propensity"),
-        ("action,propensity,reward\na,0.5,often\n", "line 2: reward is 'often', no number"),
+        ("action,propensity,reward\na,0.5,1\nb,0,1\n", "line 3: propensity is 0; it must be above 0 and at most 1"),
+        ("action,propensity,reward\na,0.5,often\n", "line 2: reward is 'often', not a number"),
         ("action,propensity,reward\na,0.5\n", "line 2: there are 2 values for 3 columns"),
         ("action,propensity,reward\n", "has no rows"),
     ],
@@ -217,11 +270,11 @@ def test_a_table_that_is_no_distribution_is_refused(tmp_path: Path, capsys: pyte
     arguments = ("--log", str(log), "--policy", "table", "--table", str(table))
     assert "sum to 0.9000" in complaint(capsys, *arguments)
     table.write_text("action,position,probability\na,1,1.0\n")
-    assert "depends on the position" in complaint(capsys, *arguments)
+    assert "has a column position, but the log has none" in complaint(capsys, *arguments)
 
 
 def test_a_folder_without_a_log_is_no_open_bandit_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no folder of the Open Bandit data" in complaint(capsys, "--log", str(tmp_path), "--policy", "uniform")
+    assert "not a folder of the Open Bandit data" in complaint(capsys, "--log", str(tmp_path), "--policy", "uniform")
 
 
 @pytest.mark.data

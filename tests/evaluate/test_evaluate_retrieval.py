@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from producers.formats.registry import FORMATS
+from streams.cli.main import run
 from streams.contract.settings import Settings
-from streams.core.retrieval.evaluation import PopularRecommender, Quality, RuleRecommender, Visit, evaluate
-from streams.ops.cli import run
-from streams.ops.evaluate.retrieval import evaluate_retrieval
+from streams.evaluation.retrieval.next_item import PopularRecommender, Quality, RuleRecommender, Visit, evaluate
+from streams.evaluation.retrieval.report import evaluate_retrieval
+from streams.evaluation.retrieval.sessions import read_visits
 
 HEADER = "session_id,item_id,time"
+ALL = [form for forms in FORMATS.values() for form in forms]
 
 
 class Spy:
@@ -119,19 +123,38 @@ def test_the_last_of_several_files_is_scored_and_the_yoochoose_columns_are_read(
     assert (found["events"], found["scored_events"], found["sessions"], found["items"]) == (1500, 500, 300, 60)
 
 
+def test_the_views_of_a_file_of_events_are_the_visits(tmp_path: Path) -> None:
+    header, *lines = walks().splitlines()
+    sessions, clicks, own = tmp_path / "sessions.csv", tmp_path / "yoochoose-clicks.dat", tmp_path / "own.jsonl"
+    visits = [line.split(",") for line in lines]
+    sessions.write_text("\n".join([header, *lines]))
+    at = [datetime.fromtimestamp(float(time), UTC).isoformat() for *_, time in visits]
+    rows = zip(visits, at, strict=True)
+    clicks.write_text("".join(f"{session},{time},{item},0\n" for (session, item, _), time in rows))
+    events = [
+        {"event_id": f"e{n}", "user_id": f"u{session}", "session_id": session, "item_id": item, "kind": "view"}
+        | {"timestamp_ms": int(float(time) * 1000)}
+        for n, (session, item, time) in enumerate(visits)
+    ]
+    cart = events[0] | {"kind": "add_to_cart"}
+    own.write_text("".join(json.dumps(event) + "\n" for event in [*events, cart]))
+    assert read_visits([clicks], ALL) == read_visits([own], ALL) == read_visits([sessions])
+    assert read_visits([sessions], ALL) == read_visits([sessions])
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ("session_id,item,time\n1,a,1\n", "has no column item_id"),
         ("", "has no column session_id"),
         (f"{HEADER}\n1,a,1\n2,b\n", "line 3: there are 2 values for 3 columns"),
-        (f"{HEADER}\n1,a,soon\n", "line 2: 'soon' is no time"),
-        (f"{HEADER}\n1,a,1396860669277\n", "line 2: 1396860669277 are no seconds since the epoch"),
-        (f"{HEADER}\n1,a,nan\n", "line 2: nan are no seconds"),
+        (f"{HEADER}\n1,a,soon\n", "line 2: 'soon' is not a time"),
+        (f"{HEADER}\n1,a,1396860669277\n", "line 2: 1396860669277 is not a time in seconds since the epoch"),
+        (f"{HEADER}\n1,a,nan\n", "line 2: nan is not a time in seconds"),
         (f"{HEADER}\n1,,1\n", "line 2: item_id is empty"),
         (f"{HEADER}\n,a,1\n", "line 2: session_id is empty"),
         (f"{HEADER}\n1,a,1\n1,b,2\n1,c,2024-01-01T10:00:00\n", "too few sessions"),
-        (f"{HEADER}\n", "nothing would be left to learn from"),
+        (f"{HEADER}\n", "there are 0 events, none of them before the last"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_line(
@@ -141,6 +164,17 @@ def test_what_is_wrong_with_a_file_is_said_with_its_line(
     file.write_text(content)
     assert run(["evaluate", "retrieval", str(file)]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_what_a_mapping_of_ones_own_lacks_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, mapping = tmp_path / "clicks.csv", tmp_path / "own.toml"
+    file.write_text("who,what,how,when\n1,a,seen,1570000000\n")
+    mapping.write_text(
+        'title = "Own"\nevent_name = "how"\ntime = { column = "nope", unit = "s" }\n'
+        'fields = { user_id = "who", item_id = "what" }\n[events]\nseen = "view"\n'
+    )
+    assert run(["evaluate", "retrieval", str(file), "--mapping", str(mapping)]) == 2
+    assert "there is no column nope" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

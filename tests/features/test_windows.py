@@ -61,3 +61,13 @@ def test_a_decoded_ring_is_the_ring(seen: list[tuple[int, int, int]]) -> None:
         ring.add(at_ms // 1000, column, amount)
     encoded = msgspec.msgpack.encode(ring)
     assert msgspec.msgpack.encode(msgspec.msgpack.decode(encoded, type=Ring)) == encoded
+
+
+def test_amounts_are_added_pane_by_pane_and_rounded_each_time_on_every_python() -> None:
+    ring = Ring()
+    for number, amount in enumerate((1e16, 1.0, 1.0)):
+        ring.add(number, 0, amount)
+    added = ring.totals
+    ring.slide(0)
+    assert ring.totals == added
+    assert ring.totals[0] == 1e16

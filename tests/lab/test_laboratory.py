@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from streams.cli.main import headrace
 from streams.contract.errors import ConfigurationError
-from streams.contract.policies import Greedy, SquareCB, Uniform
+from streams.contract.settings.policies import Greedy, SquareCB, Uniform
 from streams.core.models.ridge import Ridge
-from streams.core.policies.kinds import new_policy
 from streams.core.policies.q_agent import N_ACTIONS
-from streams.lab import funnel
-from streams.lab.model import StackedRidge
-from streams.lab.run import run
-from streams.lab.study import FUNNEL, Study, play, read_contenders
-from streams.lab.worlds import DRIFTS, N_ARMS, WORLDS, Drift
-from streams.ops.cli import headrace
+from streams.core.policies.registry import new_policy
+from streams.evaluation.laboratory import funnel
+from streams.evaluation.laboratory.ridge import StackedRidge
+from streams.evaluation.laboratory.run import run
+from streams.evaluation.laboratory.study import FUNNEL, Study, play, read_contenders
+from streams.evaluation.laboratory.worlds import DRIFTS, N_ARMS, WORLDS, Drift
 
 
 def nothing(_: int) -> None:
@@ -139,8 +139,8 @@ def test_a_hyper_parameter_that_is_not_given_is_chosen_on_other_seeds() -> None:
         ("squarecb", FUNNEL, "no policy 'squarecb' in world funnel"),
         ("greedy:3", "shared-linear", "greedy takes no number"),
         ("linucb:many", "shared-linear", "many"),
-        ("linucb@2", "shared-linear", "a discount is in (0, 1]"),
-        ("linucb,linucb", "shared-linear", "names one twice"),
+        ("linucb@2", "shared-linear", "a discount must be in (0, 1]"),
+        ("linucb,linucb", "shared-linear", "names a policy twice"),
     ],
 )
 def test_what_cannot_be_played_is_named(text: str, world: str, message: str) -> None:
@@ -165,9 +165,9 @@ def test_the_command_writes_a_report_and_a_plot(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--policies", "greedy", "--world", "moon"], "there is no world 'moon'; there are shared-linear"),
-        (["--policies", "greedy", "--world", "fatigue", "--drift", "up"], "there is no drift 'up'"),
-        (["--policies", "q", "--world", "funnel", "--drift", "abrupt"], "the funnel does not drift"),
+        (["--policies", "greedy", "--world", "moon"], "'moon' is not one of 'shared-linear'"),
+        (["--policies", "greedy", "--world", "fatigue", "--drift", "up"], "'up' is not one of 'none'"),
+        (["--policies", "q", "--world", "funnel", "--drift", "abrupt"], "the world funnel has no drift"),
         (["--policies", "greedy", "--world", "fatigue", "--plot", "x.gif"], "takes a .png file"),
     ],
 )

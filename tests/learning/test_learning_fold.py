@@ -12,25 +12,27 @@ from hypothesis import strategies as st
 from streams.contract.arrays import unpack_arrays
 from streams.contract.errors import RefusedStart, RejectedRecord
 from streams.contract.fold import Fold, PartitionRow, RowHeader
+from streams.contract.metrics import AmountModels, LearnerMetrics, ProbabilityModels, Rewards, decode_metrics
 from streams.contract.outputs import Output
-from streams.contract.policies import SquareCB, Thompson
-from streams.contract.records import MSGPACK, ExperienceBatch, Parameters, decode_parameters
+from streams.contract.records import MSGPACK, ExampleBatch, Parameters, decode_parameters
 from streams.contract.settings import DEFAULT_TARGETS, Decisions, Settings, Target, Window
+from streams.contract.settings.policies import SquareCB, Thompson
 from streams.contract.topics import METRICS, MODELS
 from streams.core.features.schema import feature_schema
-from streams.core.learning import LearningFold, render_learner
+from streams.core.learning import LearningFold, learner_view
 from streams.core.learning.examples import Examples, read_examples
 from streams.core.learning.fold import LearningState
 from streams.core.learning.learners import BanditLearner
 from streams.core.learning.row import LearnerRow
 from streams.core.models.scoring import Scorers
-from streams.core.policies.features import FEATURES
 from streams.core.policies.q_agent import N_ACTIONS, N_STATES
+from streams.core.policies.slate_features import N_FEATURES
+from streams.testing import MemoryTopics, MemoryWorker
 
-PURCHASE = msgspec.structs.replace(DEFAULT_TARGETS[0], members=("linear", "perceptron"))
+PURCHASE = msgspec.structs.replace(DEFAULT_TARGETS[0], models=("linear", "perceptron"))
 SETTINGS = Settings(windows=(Window(name="5m", pane_s=60, panes=5),), targets=(PURCHASE, *DEFAULT_TARGETS[1:]))
 SCHEMA = feature_schema(SETTINGS.windows)
-WIDTHS = dict.fromkeys(("purchase", "cart", "spend"), len(SCHEMA.names)) | {"bandit": len(FEATURES) + 2, "q": 4}
+WIDTHS = dict.fromkeys(("purchase", "cart", "spend"), len(SCHEMA.names)) | {"bandit": N_FEATURES + 2, "q": 4}
 LEARNERS = ("purchase", "spend", "bandit", "q")
 
 Events = list[tuple[int, Examples]]
@@ -41,6 +43,7 @@ class Record(NamedTuple):
     offset: int = 0
     timestamp: int = 0
     key: bytes | None = None
+    timestamp_type: int = 0
 
 
 def vectors(learner: str, n: int, random: np.random.Generator) -> np.ndarray:
@@ -54,14 +57,14 @@ def vectors(learner: str, n: int, random: np.random.Generator) -> np.ndarray:
             ]
         )
     if learner == "bandit":
-        return np.column_stack([random.random((n, len(FEATURES))), random.integers(0, 5, n), random.integers(0, 2, n)])
+        return np.column_stack([random.random((n, N_FEATURES)), random.integers(0, 5, n), random.integers(0, 2, n)])
     return random.lognormal(1.0, 1.0, (n, WIDTHS[learner]))
 
 
-def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0, /, **changes: Any) -> ExperienceBatch:
-    """Examples that depend on nothing but their triggers, as Behaviour would send them."""
+def batch(learner: str, positions: Sequence[tuple[int, int]], partition: int = 0, /, **changes: Any) -> ExampleBatch:
+    """Examples that depend on nothing but their source positions, as Behaviour would send them."""
     parts: dict[str, list[Any]] = {"vectors": [], "labels": [], "probabilities": [], "weights": [], "times": []}
-    for offset, index in triggers:
+    for offset, index in positions:
         random = np.random.default_rng([partition, offset, index])
         parts["vectors"].append(vectors(learner, 1, random)[0])
         parts["labels"].append(float(random.random() < 0.3))
@@ -74,12 +77,12 @@ def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0,
     columns: dict[str, Any] = {
         "learner": learner,
         "partition": partition,
-        "offsets": np.array([offset for offset, _ in triggers], np.int64).tobytes(),
-        "indices": np.array([index for _, index in triggers], np.int32).tobytes(),
+        "offsets": np.array([offset for offset, _ in positions], np.int64).tobytes(),
+        "indices": np.array([index for _, index in positions], np.int32).tobytes(),
         "columns": WIDTHS.get(learner, 4),
         "vectors": np.array(parts["vectors"], np.float32).tobytes(),
         "labels": np.array(parts["labels"]).tobytes(),
-        "members": {"spend": ["hurdle"]}.get(learner, ["linear", "perceptron"] if predicts else []),
+        "models": {"spend": ["hurdle"]}.get(learner, ["linear", "perceptron"] if predicts else []),
         "probabilities": np.array(parts["probabilities"]).tobytes() if predicts else b"",
         "weights": np.array(parts["weights"]).tobytes(),
         "timestamps_ms": np.array(parts["times"], np.int64).tobytes(),
@@ -87,7 +90,7 @@ def batch(learner: str, triggers: Sequence[tuple[int, int]], partition: int = 0,
     if learner == "bandit":
         by_type = np.column_stack([parts["labels"], np.array(parts["labels"]) * 0.1])
         columns |= {"reward_types": ["click", "margin"], "rewards": by_type.tobytes()}
-    return ExperienceBatch(**(columns | changes))
+    return ExampleBatch(**(columns | changes))
 
 
 class Worker:
@@ -95,12 +98,12 @@ class Worker:
 
     def __init__(self, learner: str = "purchase", chosen: Settings = SETTINGS) -> None:
         self.fold = LearningFold(chosen)
-        self.partition = chosen.learners.index(learner)
+        self.partition = chosen.partition_of_learner(learner)
         self.rows: dict[bytes, bytes] = {}
         self.partition_row = PartitionRow()
         self.outputs: list[Output] = []
 
-    def decode(self, batches: Sequence[ExperienceBatch], first_offset: int = 0) -> Events:
+    def decode(self, batches: Sequence[ExampleBatch], first_offset: int = 0) -> Events:
         return [
             (offset, self.fold.decode(Record(MSGPACK.encode(record)), self.partition))
             for offset, record in enumerate(batches, first_offset)
@@ -122,23 +125,44 @@ class Worker:
         return self.fold.decode_row(value)
 
     def parameters(self) -> dict[str, Parameters]:
-        """The latest of each member, as a reader of the compacted feed sees them."""
+        """The latest of each model, as a reader of the compacted global table sees them."""
         latest = {output.key: output.value for output in self.outputs if output.topic == MODELS}
         return {(key or b"").decode(): decode_parameters(value) for key, value in latest.items()}
 
+    @property
+    def metrics(self) -> LearnerMetrics:
+        return learner_metrics(self.outputs)
 
-def log(learner: str) -> list[ExperienceBatch]:
+
+def learner_metrics(outputs: Sequence[Output]) -> LearnerMetrics:
+    """The latest record of metrics."""
+    record = decode_metrics([output.value for output in outputs if output.topic == METRICS][-1])
+    assert isinstance(record, LearnerMetrics)
+    return record
+
+
+def models_of(record: LearnerMetrics) -> ProbabilityModels:
+    assert isinstance(record.quality, ProbabilityModels)
+    return record.quality
+
+
+def rewards_of(record: LearnerMetrics) -> Rewards:
+    assert isinstance(record.quality, Rewards)
+    return record.quality
+
+
+def log(learner: str) -> list[ExampleBatch]:
     """Twenty records of two source partitions, some with several examples of one offset."""
     random = np.random.default_rng(7)
     records = []
     reached = [0, 0]
     for number in range(20):
         partition = number % 2
-        triggers = []
+        positions = []
         for _ in range(int(random.integers(1, 6))):
             reached[partition] += int(random.integers(1, 4))
-            triggers += [(reached[partition], index) for index in range(int(random.integers(1, 4)))]
-        records.append(batch(learner, triggers, partition))
+            positions += [(reached[partition], index) for index in range(int(random.integers(1, 4)))]
+        records.append(batch(learner, positions, partition))
     return records
 
 
@@ -153,7 +177,7 @@ WHOLE = {learner: run_whole(learner) for learner in LEARNERS}
 
 def test_it_is_a_fold() -> None:
     conforming: Fold[Examples, LearnerRow, LearningState] = LearningFold(SETTINGS)
-    assert (conforming.source, conforming.changelog) == ("experiences", "learners-changelog")
+    assert (conforming.source, conforming.changelog) == ("examples", "learners-changelog")
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -184,16 +208,29 @@ def test_sending_a_suffix_again_at_new_offsets_teaches_nothing(learner: str, suf
     resent = sum(examples.size for examples in again)
     assert outputs == []
     assert worker.row.duplicates == worker.partition_row.counts.get("duplicates", 0) == resent
-    assert msgspec.structs.replace(worker.row, guard=once.guard, duplicates=0) == once
+    assert msgspec.structs.replace(worker.row, applied_offset=once.applied_offset, duplicates=0) == once
+
+
+def test_whoever_runs_the_worker_is_told_of_each_duplicate_since_its_start() -> None:
+    topics = MemoryTopics({topic.name: topic.partitions for topic in SETTINGS.topics})
+    number = SETTINGS.partition_of_learner("purchase")
+    worker = MemoryWorker(LearningFold(SETTINGS), topics)
+    positions = [(offset, 0) for offset in range(9)]
+    counted = []
+    for sent in (positions, positions[4:], [*positions, (9, 0)]):
+        topics.append(Output("examples", b"purchase", MSGPACK.encode(batch("purchase", sent)), number))
+        worker.drain()
+        counted.append(worker.alert_counts[f"duplicates.{number}"])
+    assert counted == [0, 5, 5 + 9]
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_examples_regrouped_by_a_repeat_are_learned_once(learner: str) -> None:
-    triggers = [(offset, index) for offset in range(12) for index in range(2)]
+    positions = [(offset, index) for offset in range(12) for index in range(2)]
     straight, crashed = Worker(learner), Worker(learner)
-    straight.run(straight.decode([batch(learner, triggers)]))
-    crashed.run(crashed.decode([batch(learner, triggers[:9])]))
-    crashed.run(crashed.decode([batch(learner, triggers[4:16]), batch(learner, triggers[2:])], first_offset=1))
+    straight.run(straight.decode([batch(learner, positions)]))
+    crashed.run(crashed.decode([batch(learner, positions[:9])]))
+    crashed.run(crashed.decode([batch(learner, positions[4:16]), batch(learner, positions[2:])], first_offset=1))
     assert crashed.row.state == straight.row.state
     assert crashed.row.evaluation == straight.row.evaluation
     assert (crashed.row.examples, crashed.row.duplicates) == (24, 5 + 14)
@@ -224,34 +261,36 @@ def test_a_crash_between_the_row_and_the_partitions_row_changes_nothing(learner:
 def test_marks_are_kept_for_each_source_partition() -> None:
     worker = Worker()
     worker.run(worker.decode([batch("purchase", [(9, 0), (9, 1)], 0), batch("purchase", [(3, 0)], 1)]))
-    assert worker.row.marks == worker.partition_row.marks == {0: (9, 1), 1: (3, 0)}
+    assert {"purchase": worker.row.applied_positions} == worker.partition_row.applied_positions
+    assert worker.row.applied_positions.last == {0: (0, 9, 1), 1: (0, 3, 0)}
     worker.run(worker.decode([batch("purchase", [(2, 0), (3, 0), (3, 1)], 1)], first_offset=2))
-    assert worker.row.marks == worker.partition_row.marks == {0: (9, 1), 1: (3, 1)}
+    assert {"purchase": worker.row.applied_positions} == worker.partition_row.applied_positions
+    assert worker.row.applied_positions.last == {0: (0, 9, 1), 1: (0, 3, 1)}
     assert (worker.row.examples, worker.row.duplicates) == (4, 2)
 
 
 def test_quality_is_of_the_probabilities_that_came_not_of_the_present_weights() -> None:
-    triggers = [(offset, 0) for offset in range(300)]
-    labels = np.frombuffer(batch("purchase", triggers).labels)
+    positions = [(offset, 0) for offset in range(300)]
+    labels = np.frombuffer(batch("purchase", positions).labels)
     perfect = np.column_stack([labels * 0.8 + 0.1, 0.9 - labels * 0.8])
     worker = Worker()
-    worker.run(worker.decode([batch("purchase", triggers, probabilities=perfect.tobytes())]))
-    metrics = orjson.loads(worker.outputs[-1].value)
-    assert metrics["members"]["linear"]["auc"] == 1.0
-    assert metrics["members"]["perceptron"]["auc"] == 0.0
-    assert metrics["members"]["linear"]["log_loss"] == pytest.approx(-np.log(0.9))
+    worker.run(worker.decode([batch("purchase", positions, probabilities=perfect.tobytes())]))
+    measured = models_of(worker.metrics).models
+    assert measured["linear"].auc == 1.0
+    assert measured["perceptron"].auc == 0.0
+    assert measured["linear"].log_loss == pytest.approx(-np.log(0.9))
 
 
 def test_a_member_is_measured_where_it_was_served_and_by_its_name() -> None:
-    triggers = [(offset, 0) for offset in range(40)]
-    labels = np.frombuffer(batch("purchase", triggers).labels)
+    positions = [(offset, 0) for offset in range(40)]
+    labels = np.frombuffer(batch("purchase", positions).labels)
     given_ = np.column_stack([np.where(np.arange(40) < 30, np.nan, 0.2), labels * 0.8 + 0.1, np.full(40, 0.5)])
-    members = ["perceptron", "linear", "retired"]
+    models = ["perceptron", "linear", "retired"]
     worker = Worker()
-    worker.run(worker.decode([batch("purchase", triggers, members=members, probabilities=given_.tobytes())]))
-    measured = orjson.loads(worker.outputs[-1].value)["members"]
-    assert (measured["linear"]["examples"], measured["linear"]["auc"]) == (40, 1.0)
-    assert measured["perceptron"]["examples"] == 10
+    worker.run(worker.decode([batch("purchase", positions, models=models, probabilities=given_.tobytes())]))
+    measured = models_of(worker.metrics).models
+    assert (measured["linear"].examples, measured["linear"].auc) == (40, 1.0)
+    assert measured["perceptron"].examples == 10
     assert set(measured) == {"linear", "perceptron"}
 
 
@@ -262,11 +301,11 @@ def test_every_batch_exports_each_member_and_its_metrics() -> None:
     exported = worker.parameters()
     assert [parameters.champion for parameters in exported.values()] == [True, False]
     assert {parameters.version for parameters in exported.values()} == {20}
-    metrics = orjson.loads(worker.outputs[-1].value)
-    assert (metrics["source"], metrics["champion"], metrics["version"]) == ("learning/purchase", "linear", 20)
-    assert metrics["examples"] == worker.row.examples == metrics["members"]["linear"]["examples"]
-    assert metrics["positives"] == metrics["members"]["linear"]["positives"] == worker.row.label_sum
-    assert metrics["timestamp_ms"] == worker.row.timestamp_ms
+    metrics, quality = worker.metrics, models_of(worker.metrics)
+    assert (metrics.source, metrics.champion, metrics.version) == ("learning/purchase", "linear", 20)
+    assert metrics.examples == worker.row.examples == quality.models["linear"].examples
+    assert quality.positives == quality.models["linear"].positives == worker.row.label_sum
+    assert metrics.timestamp_ms == worker.row.timestamp_ms
 
 
 def test_scorers_serve_what_was_exported() -> None:
@@ -281,46 +320,44 @@ def test_scorers_serve_what_was_exported() -> None:
 def test_the_bandit_recovers_appeal_behind_the_slots_and_reports_rewards() -> None:
     random = np.random.default_rng(3)
     n = 12_000
-    phi = np.zeros((n, len(FEATURES)))
+    phi = np.zeros((n, N_FEATURES))
     phi[np.arange(n), np.arange(n) % 2] = 1.0
     positions = random.integers(0, 4, n)
     looked_at = np.array([1.0, 0.7, 0.4, 0.2])
-    rewards = (random.random(n) < looked_at[positions] * (phi @ ([0.3, 0.6] + [0.0] * (len(FEATURES) - 2)))) * 1.0
+    rewards = (random.random(n) < looked_at[positions] * (phi @ ([0.3, 0.6] + [0.0] * (N_FEATURES - 2)))) * 1.0
     content = np.column_stack([phi, positions, np.ones(n)]).astype(np.float32)
-    triggers = [(offset, 0) for offset in range(n)]
+    sources = [(offset, 0) for offset in range(n)]
     worker = Worker("bandit")
-    worker.run(worker.decode([batch("bandit", triggers, vectors=content.tobytes(), labels=rewards.tobytes())]))
+    worker.run(worker.decode([batch("bandit", sources, vectors=content.tobytes(), labels=rewards.tobytes())]))
     arrays = unpack_arrays(worker.parameters()["bandit/ridge"].arrays)
     seen = phi * arrays["examination"][positions][:, None]
-    expected = np.linalg.solve(seen.T @ seen + np.eye(len(FEATURES)), seen.T @ rewards)
+    expected = np.linalg.solve(seen.T @ seen + np.eye(N_FEATURES), seen.T @ rewards)
     assert arrays["theta"] == pytest.approx(expected, abs=1e-9)
     # Five standard errors (0.05), and what 200 impressions of the prior still weigh (0.015).
     assert arrays["theta"][:3] == pytest.approx([0.3, 0.6, 0.0], abs=0.065)
     assert arrays["examination"][:4] == pytest.approx(looked_at, abs=0.065)
     assert arrays["examples"].tolist() == [n]
-    precision = seen.T @ seen + np.eye(len(FEATURES))
-    assert arrays["factor"] @ precision @ arrays["factor"].T == pytest.approx(np.eye(len(FEATURES)), abs=1e-9)
-    metrics = orjson.loads(worker.outputs[-1].value)
-    assert metrics["mean_reward"] == pytest.approx(rewards.mean())
-    assert "members" not in metrics
+    precision = seen.T @ seen + np.eye(N_FEATURES)
+    assert arrays["factor"] @ precision @ arrays["factor"].T == pytest.approx(np.eye(N_FEATURES), abs=1e-9)
+    assert rewards_of(worker.metrics).mean_reward == pytest.approx(rewards.mean())
 
 
 def test_every_type_of_reward_is_summed_once_an_example() -> None:
     worker = Worker("bandit")
     for _ in range(2):
-        worker.run(worker.decode(log("bandit"), first_offset=worker.row.guard + 1 if worker.rows else 0))
-    metrics = orjson.loads(worker.outputs[-1].value)
-    assert 0.0 < metrics["mean_reward"] < 1.0
-    assert metrics["mean_rewards"]["click"] == pytest.approx(metrics["mean_reward"])
-    assert metrics["mean_rewards"]["margin"] == pytest.approx(0.1 * metrics["mean_reward"])
+        worker.run(worker.decode(log("bandit"), first_offset=worker.row.applied_offset + 1 if worker.rows else 0))
+    rewards = rewards_of(worker.metrics)
+    assert 0.0 < rewards.mean_reward < 1.0
+    assert rewards.mean_reward_by_type["click"] == pytest.approx(rewards.mean_reward)
+    assert rewards.mean_reward_by_type["margin"] == pytest.approx(0.1 * rewards.mean_reward)
 
 
 def test_the_bandit_learns_the_slots_from_the_control_alone() -> None:
     n = 800
-    content = np.column_stack([np.ones((n, len(FEATURES))), np.arange(n) % 4, np.zeros(n)]).astype(np.float32)
+    content = np.column_stack([np.ones((n, N_FEATURES)), np.arange(n) % 4, np.zeros(n)]).astype(np.float32)
     worker = Worker("bandit")
-    triggers = [(offset, 0) for offset in range(n)]
-    worker.run(worker.decode([batch("bandit", triggers, vectors=content.tobytes())]))
+    positions = [(offset, 0) for offset in range(n)]
+    worker.run(worker.decode([batch("bandit", positions, vectors=content.tobytes())]))
     arrays = unpack_arrays(worker.parameters()["bandit/ridge"].arrays)
     assert arrays["examination"] == pytest.approx(1.0 / (1.0 + 0.1 * np.arange(20)))
 
@@ -330,13 +367,13 @@ def test_a_policy_with_a_learner_of_its_own_learns_nothing_but_the_slots_from_th
     learners = {name: BanditLearner(name, decisions) for name in ("bandit", "mine")}
     random = np.random.default_rng(4)
     n = 900
-    own, control = random.random((2, n, len(FEATURES)))
+    own, control = random.random((2, n, N_FEATURES))
     rewards = random.random((2, n))
     for is_control, phi in enumerate((own, control)):
         content = np.column_stack([phi, np.arange(n) % 3, np.full(n, is_control)]).astype(np.float32)
-        triggers = [(n * is_control + number, 0) for number in range(n)]
+        positions = [(n * is_control + number, 0) for number in range(n)]
         examples = read_examples(
-            MSGPACK.encode(batch("bandit", triggers, vectors=content.tobytes(), labels=rewards[is_control].tobytes()))
+            MSGPACK.encode(batch("bandit", positions, vectors=content.tobytes(), labels=rewards[is_control].tobytes()))
         )
         for learner in learners.values():
             learner.learn_many(examples)
@@ -349,7 +386,7 @@ def test_a_policy_with_a_learner_of_its_own_learns_nothing_but_the_slots_from_th
     assert (exported["mine"]["examination"][1:3] != 1.0 / (1.0 + 0.1 * np.arange(1, 3))).all()
     seen = own.astype(np.float32) * exported["mine"]["examination"][np.arange(n) % 3][:, None]
     ages = 0.999 ** np.arange(n)[::-1, None]
-    expected = np.linalg.solve((ages * seen).T @ seen + np.eye(len(FEATURES)), (ages * seen).T @ rewards[0])
+    expected = np.linalg.solve((ages * seen).T @ seen + np.eye(N_FEATURES), (ages * seen).T @ rewards[0])
     assert exported["mine"]["theta"] == pytest.approx(expected, abs=1e-6)
     assert (theta_before != exported["mine"]["theta"]).any()
 
@@ -357,28 +394,28 @@ def test_a_policy_with_a_learner_of_its_own_learns_nothing_but_the_slots_from_th
 def test_the_q_table_learns_the_reward_of_a_last_action() -> None:
     steps = np.tile(np.array([[2, 1, -1, 0]], np.float32), (200, 1))
     worker = Worker("q")
-    triggers = [(offset, 0) for offset in range(200)]
-    worker.run(worker.decode([batch("q", triggers, vectors=steps.tobytes(), labels=np.full(200, 3.0).tobytes())]))
+    positions = [(offset, 0) for offset in range(200)]
+    worker.run(worker.decode([batch("q", positions, vectors=steps.tobytes(), labels=np.full(200, 3.0).tobytes())]))
     arrays = unpack_arrays(worker.parameters()["q/table"].arrays)
     assert arrays["table"].shape == (N_STATES, N_ACTIONS)
     assert arrays["table"][2, 1] == pytest.approx(3.0, abs=0.1)
     assert (arrays["visits"][2, 1], arrays["visits"].sum()) == (200, 200)
-    assert orjson.loads(worker.outputs[-1].value)["mean_reward"] == 3.0
+    assert rewards_of(worker.metrics).mean_reward == 3.0
 
 
 def test_a_row_begins_with_its_guard_and_no_deadline() -> None:
     (value,) = WHOLE["purchase"].rows.values()
-    assert msgspec.msgpack.decode(value, type=RowHeader) == RowHeader(guard=19, deadline_ms=0)
+    assert msgspec.msgpack.decode(value, type=RowHeader) == RowHeader(applied_offset=19, deadline_ms=0)
     assert len(value) < SETTINGS.engine.max_row_bytes / 2
 
 
 def test_a_person_can_read_a_row() -> None:
     for learner in LEARNERS:
         ((key, value),) = WHOLE[learner].rows.items()
-        rendered = orjson.loads(orjson.dumps(render_learner(key, value)))
+        rendered = orjson.loads(orjson.dumps(learner_view(key, value)))
         assert (rendered["learner"], rendered["examples"]) == (learner, WHOLE[learner].row.examples)
-    rendered = render_learner(*next(iter(WHOLE["purchase"].rows.items())))
-    assert rendered["members"]["linear"]["examples"] == rendered["examples"]
+    rendered = learner_view(*next(iter(WHOLE["purchase"].rows.items())))
+    assert rendered["models"]["linear"]["examples"] == rendered["examples"]
     assert rendered["arrays"]["linear/weights"]["shape"] == [len(SCHEMA.names)]
 
 
@@ -405,7 +442,7 @@ def changed(name: str, place: int, value: float) -> dict[str, bytes]:
         {"columns": 7},
         {"columns": 3, "vectors": bytes(2 * 3 * 4)},
         {"columns": -1},
-        {"members": ["linear"]},
+        {"models": ["linear"]},
         {"offsets": b""},
         {"offsets": np.array([2, 1], np.int64).tobytes()},
         {"offsets": np.array([2, 2], np.int64).tobytes()},
@@ -415,7 +452,7 @@ def changed(name: str, place: int, value: float) -> dict[str, bytes]:
 def test_what_would_spoil_a_model_is_malformed(changes: dict[str, Any]) -> None:
     record = batch("purchase", [(1, 0), (2, 0)], **changes)
     with pytest.raises(RejectedRecord) as rejected:
-        LearningFold(SETTINGS).decode(Record(MSGPACK.encode(record)), 0)
+        LearningFold(SETTINGS).decode(Record(MSGPACK.encode(record)), Worker().partition)
     assert rejected.value.reason == "malformed"
 
 
@@ -443,18 +480,46 @@ def test_a_learner_of_another_partition_is_refused() -> None:
     assert rejected.value.reason == "wrong-partition"
 
 
-def test_it_refuses_to_start_on_rows_of_other_columns_or_of_another_order() -> None:
+def test_it_refuses_to_start_on_rows_of_other_columns() -> None:
     rows = WHOLE["purchase"].rows.items()
     other_windows = Settings(windows=(Window(name="6m", pane_s=60, panes=6),))
     with pytest.raises(RefusedStart, match="windows"):
         LearningFold(other_windows).open(PartitionRow(), 0, rows)
-    other_order = msgspec.structs.replace(SETTINGS, targets=SETTINGS.targets[::-1])
-    with pytest.raises(RefusedStart, match="order"):
-        LearningFold(other_order).open(PartitionRow(), 0, rows)
+
+
+def test_learners_that_share_a_partition_learn_as_if_each_had_its_own() -> None:
+    one = msgspec.structs.replace(SETTINGS.kafka, learner_partitions=1)
+    shared = Worker("purchase", msgspec.structs.replace(SETTINGS, kafka=one))
+    logs = [log(learner) for learner in ("purchase", "bandit", "q")]
+    mixed = [record for together in zip(*logs, strict=True) for record in together]
+    for begin in range(0, len(mixed), 7):
+        shared.run(shared.decode(mixed[begin : begin + 7], begin))
+    for learner in ("purchase", "bandit", "q"):
+        row, alone = shared.fold.decode_row(shared.rows[learner.encode()]), WHOLE[learner].row
+        assert msgspec.structs.replace(row, applied_offset=alone.applied_offset) == alone
+        positions = WHOLE[learner].partition_row.applied_positions
+        assert shared.partition_row.applied_positions[learner] == positions[learner]
+
+
+def test_a_learner_that_is_gone_keeps_its_row_and_others_take_no_notice() -> None:
+    one = msgspec.structs.replace(SETTINGS.kafka, learner_partitions=1)
+    whole = msgspec.structs.replace(SETTINGS, kafka=one)
+    worker = Worker("purchase", whole)
+    records = log("purchase")
+    worker.run(worker.decode([*log("cart"), *records[:10]]))
+    without = msgspec.structs.replace(whole, targets=tuple(each for each in whole.targets if each.name != "cart"))
+    later = Worker("purchase", without)
+    later.rows, later.partition_row = dict(worker.rows), worker.partition_row
+    later.run(later.decode(records[10:], first_offset=1000))
+    assert later.rows[b"cart"] == worker.rows[b"cart"]
+    row = later.fold.decode_row(later.rows[b"purchase"])
+    assert row.state == WHOLE["purchase"].row.state
+    with pytest.raises(RejectedRecord, match="there is no learner 'cart'"):
+        later.decode(log("cart"))
 
 
 def test_a_challenger_that_is_declared_later_starts_from_new_beside_the_champion() -> None:
-    alone = (msgspec.structs.replace(SETTINGS.targets[0], members=("linear",)), *SETTINGS.targets[1:])
+    alone = (msgspec.structs.replace(SETTINGS.targets[0], models=("linear",)), *SETTINGS.targets[1:])
     before = Worker("purchase", msgspec.structs.replace(SETTINGS, targets=alone))
     records = log("purchase")
     before.run(before.decode(records[:10]))
@@ -468,9 +533,7 @@ def test_a_challenger_that_is_declared_later_starts_from_new_beside_the_champion
 
 def test_first_weights_differ_by_target_and_by_seed() -> None:
     def first_weights(name: str, seed: int) -> bytes:
-        target = Target(
-            name=name, label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, members=("perceptron",)
-        )
+        target = Target(name=name, label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, models=("perceptron",))
         worker = Worker(name, msgspec.structs.replace(SETTINGS, targets=(target,), seed=seed))
         WIDTHS[name] = WIDTHS["purchase"]
         worker.run(worker.decode([batch(name, [(1, 0)])]))
@@ -483,29 +546,29 @@ def test_first_weights_differ_by_target_and_by_seed() -> None:
 
 
 def test_a_switch_of_the_champion_is_on_the_metrics_and_on_the_models_feed() -> None:
-    triggers = [(offset, 0) for offset in range(400)]
-    examples = batch("purchase", triggers)
+    positions = [(offset, 0) for offset in range(400)]
+    examples = batch("purchase", positions)
     labels = np.frombuffer(examples.labels)
     said = np.column_stack([np.full(400, 0.5), np.where(labels > 0, 0.9, 0.1)])
     fold = LearningFold(SETTINGS)
-    event = fold.decode(Record(MSGPACK.encode(msgspec.structs.replace(examples, probabilities=said.tobytes()))), 0)
-    folded = fold.fold(LearningState(PartitionRow(), "purchase"), [(0, event)], {b"purchase": None})
-    metrics = orjson.loads(next(output.value for output in folded.outputs if output.topic == METRICS))
-    assert (metrics["champion"], metrics["switches"]) == ("perceptron", 1)
-    assert metrics["drift"]["alarms"] == 0
+    [(_, event)] = Worker().decode([msgspec.structs.replace(examples, probabilities=said.tobytes())])
+    folded = fold.fold(LearningState(PartitionRow()), [(0, event)], {b"purchase": None})
+    metrics = learner_metrics(folded.outputs)
+    assert (metrics.champion, models_of(metrics).switches) == ("perceptron", 1)
+    assert models_of(metrics).drift.alarms == 0
     sent = [decode_parameters(output.value) for output in folded.outputs if output.topic == MODELS]
-    assert {parameters.member: parameters.champion for parameters in sent}["perceptron"]
+    assert {parameters.model: parameters.champion for parameters in sent}["perceptron"]
     assert sum(parameters.champion for parameters in sent) == 1
 
 
 def test_expected_amounts_are_measured_beside_the_mean_and_an_amount_below_zero_is_refused() -> None:
-    metrics = orjson.loads(WHOLE["spend"].outputs[-1].value)
-    quality = metrics["members"]["hurdle"]
+    measured = WHOLE["spend"].metrics.quality
+    assert isinstance(measured, AmountModels)
+    quality = measured.models["hurdle"]
     spent = [example for record in log("spend") for example in np.frombuffer(record.labels).tolist()]
-    assert metrics["amount"] == pytest.approx(sum(spent))
-    assert (quality["examples"], quality["positives"]) == (len(spent), sum(amount > 0.0 for amount in spent))
-    assert quality["base_rmse"] > 0.0
-    assert "positives" not in metrics
+    assert measured.amount_sum == pytest.approx(sum(spent))
+    assert (quality.examples, quality.positives) == (len(spent), sum(amount > 0.0 for amount in spent))
+    assert quality.base_rmse
     refused = msgspec.structs.replace(log("spend")[0], labels=np.full(len(log("spend")[0].labels) // 8, -1.0).tobytes())
     with pytest.raises(RejectedRecord, match="below 0"):
         WHOLE["spend"].fold.decode(Record(MSGPACK.encode(refused)), WHOLE["spend"].partition)

@@ -11,7 +11,7 @@ PRIOR = 0.5
 
 
 def served(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """One member knows the truth but exaggerates threefold, the other guesses."""
+    """One model knows the truth but exaggerates threefold, the other guesses."""
     random = np.random.default_rng(seed)
     truth = random.normal(-1.0, 1.5, n)
     labels = (random.random(n) < probabilities(truth)).astype(np.float64)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
-from streams.core.models.evaluation import Evaluation
 from streams.core.models.logistic import log_odds, probabilities
+from streams.core.models.quality import Evaluation
 
 
 def served(n: int, base_rate: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -2,17 +2,8 @@ import numpy as np
 import pytest
 from river import linear_model, optim
 
-from streams.core.models.ftrl import (
-    _ALPHA,
-    _BETA,
-    _L1,
-    _L2,
-    CHOSEN_AFTER,
-    STRONGEST,
-    FtrlLearner,
-    crossed,
-    ftrl_contributions,
-)
+from streams.core.models.ftrl import crossed, ftrl_contributions
+from streams.core.models.ftrl_learner import _ALPHA, _BETA, _L1, _L2, CHOSEN_AFTER, STRONGEST, FtrlLearner
 from streams.core.models.logistic import log_odds, probabilities
 
 N_FEATURES = 9

@@ -5,16 +5,17 @@ import pytest
 from msgspec.structs import asdict
 
 from streams.contract.arrays import pack_arrays
+from streams.contract.metrics import AmountModels
 from streams.contract.settings import Target
 from streams.core.features.schema import schema_of
-from streams.core.models.amounts import AmountEvaluation, deviances
-from streams.core.models.family import Family, qualities
 from streams.core.models.hurdle import HurdleLearner, amounts, hurdle_logits
 from streams.core.models.logistic import probabilities
-from streams.core.models.progressive import progressive_validation
+from streams.core.models.quality import AmountEvaluation, deviances
+from streams.core.models.target_models import TargetModels, qualities
+from streams.evaluation.progressive import progressive_validation
 
 SCHEMA = schema_of(["views", "price"], ["is_cart"])
-TARGET = Target(name="spend", rule="spend", horizon_s=60, sampling_rate=1.0, prior=3.0, members=("hurdle",))
+TARGET = Target(name="spend", rule="spend", horizon_s=60, sampling_rate=1.0, prior=3.0, models=("hurdle",))
 N = 6000
 
 
@@ -100,13 +101,15 @@ def test_a_family_of_amounts_has_its_quality_in_its_arrays_and_begins_a_fresh_ch
     None
 ):
     vectors, spent, _ = shop()
-    family = Family(TARGET, SCHEMA, seed=0)
+    family = TargetModels(TARGET, SCHEMA, seed=0)
     for start in range(0, N, 50):
         part = slice(start, start + 50)
         labels = spent[part] if start < N / 2 else np.flip(spent[part]) * 5.0
         given = amounts(np.full((50, 1), np.log(spent[: N // 2].mean())))
         family.evaluate(["hurdle"], given, labels, np.ones(50), np.arange(start, start + 50))
         family.learn_many(vectors[part], labels, np.ones(50))
-    assert family.standing()["drift"]["alarms"] > 0
-    assert qualities(family.evaluation_arrays())["hurdle"] == family.quality()["hurdle"]
-    assert family.quality()["hurdle"]["base_rmse"] > 0.0
+    quality = family.quality(float(spent.sum()))
+    assert isinstance(quality, AmountModels)
+    assert quality.drift.alarms > 0
+    assert qualities(family.evaluation_arrays()) == quality.models
+    assert quality.models["hurdle"].base_rmse

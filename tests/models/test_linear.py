@@ -5,8 +5,10 @@ import pytest
 from river import linear_model, optim
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
-from streams.core.models.linear import FIRST_SQUARES, LEARNING_RATE, LinearLearner, contributions, linear_logits
+from streams.core.models.linear import contributions, linear_logits
+from streams.core.models.linear_learner import FIRST_SQUARES, LEARNING_RATE, LinearLearner
 from streams.core.models.logistic import log_odds, probabilities
+from tests.models.plain import predict_one
 
 N_FEATURES = 12
 PRIOR = 0.05
@@ -40,10 +42,10 @@ def test_scores_from_the_arrays_equal_rivers_probability() -> None:
     learner = LinearLearner(N_FEATURES, PRIOR)
     learner.learn_many(scaled, labels, weights)
     served = probabilities(linear_logits(scaled, learner.parameters()))
-    assert served == pytest.approx([learner.predict_one(row) for row in scaled], abs=1e-12)
+    assert served == pytest.approx([predict_one(learner, row) for row in scaled], abs=1e-12)
     certain = np.concatenate([scaled * 100.0, scaled * -100.0])
     assert probabilities(linear_logits(certain, learner.parameters())) == pytest.approx(
-        [learner.predict_one(row) for row in certain], abs=1e-12
+        [predict_one(learner, row) for row in certain], abs=1e-12
     )
 
 

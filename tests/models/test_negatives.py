@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from streams.contract.arrays import pack_arrays
-from streams.contract.settings import Member, Target
+from streams.contract.settings import Target
 from streams.core.features.schema import schema_of
-from streams.core.models.family import Family, Served
 from streams.core.models.logistic import probabilities
 from streams.core.models.measures import auc, calibration
-from streams.core.models.members import KINDS
+from streams.core.models.registry import MODEL_TYPES
 from streams.core.models.scaling import Scale
-from streams.core.sampling import chances, sampled
+from streams.core.models.target_models import Served, TargetModels
+from streams.core.sampling import sampled, uniforms
 
 SCHEMA = schema_of([f"number_{n}" for n in range(6)], ["indicator"])
-MEMBERS: tuple[Member, ...] = ("linear", "additive", "perceptron", "blend")
+MEMBERS: tuple[str, ...] = ("linear", "additive", "perceptron", "blend")
 N = 8000
 RANDOM = np.random.default_rng(4)
 VECTORS = RANDOM.normal(size=(N, 7)).astype(np.float32)
@@ -22,30 +22,30 @@ VECTORS[:, 6] = VECTORS[:, 6] > 0.0
 LABELS = (RANDOM.random(N) < probabilities(VECTORS @ np.array([1.0, -0.7, 0.5, 0.0, 0.0, 0.3, 0.8]) - 3.0)).astype(
     float
 )
-CHANCES = chances(1, np.arange(N), np.zeros(N, np.int32))
+CHANCES = uniforms(1, np.arange(N), np.zeros(N, np.int32))
 SERVED = RANDOM.random((N, len(MEMBERS)))
 
 
-def learned(negatives: float, cuts: list[int]) -> Family:
+def learned(negatives: float, cuts: list[int]) -> TargetModels:
     target = Target(
-        name="t", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, members=MEMBERS, negatives=negatives
+        name="t", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.1, models=MEMBERS, negatives=negatives
     )
-    family = Family(target, SCHEMA, 0)
+    family = TargetModels(target, SCHEMA, 0)
     for rows in np.split(np.arange(N), cuts):
         served = Served(MEMBERS, SERVED[rows])
         family.learn_many(VECTORS[rows], LABELS[rows], np.ones(len(rows)), served, CHANCES[rows])
     return family
 
 
-def given(family: Family, member: str) -> np.ndarray:
-    arrays = family.parameters()[member]
+def given(family: TargetModels, model: str) -> np.ndarray:
+    arrays = family.parameters()[model]
     scale = Scale(SCHEMA.scaled, arrays["mean"], arrays["inverse_std"])
-    return probabilities(KINDS[member].logits(scale.apply(VECTORS), arrays))
+    return probabilities(MODEL_TYPES[model].logits(scale.apply(VECTORS), arrays))
 
 
-@pytest.mark.parametrize("member", ["linear", "additive", "perceptron"])
-def test_members_stay_calibrated_and_order_as_well(member: str) -> None:
-    whole, thinned = given(learned(1.0, []), member), given(learned(0.25, []), member)
+@pytest.mark.parametrize("model", ["linear", "additive", "perceptron"])
+def test_members_stay_calibrated_and_order_as_well(model: str) -> None:
+    whole, thinned = given(learned(1.0, []), model), given(learned(0.25, []), model)
     assert calibration(thinned, LABELS) == pytest.approx(calibration(whole, LABELS), abs=0.15)
     assert auc(thinned, LABELS) > auc(whole, LABELS) - 0.02
 
@@ -63,7 +63,7 @@ def test_all_positives_and_the_declared_share_of_negatives_are_learned_from() ->
 
 def test_a_trigger_draws_what_the_sampling_of_single_events_draws() -> None:
     offsets, indices = np.array([0, 7, 7, 1 << 40]), np.array([0, 0, 3, 1], np.int32)
-    drawn = chances(2, offsets, indices)
+    drawn = uniforms(2, offsets, indices)
     assert ((drawn >= 0.0) & (drawn < 1.0)).all()
     for rate in (0.1, 0.25, 0.5, 0.9):
         by_one = [

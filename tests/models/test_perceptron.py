@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
-from streams.core.models.evaluation import Evaluation
 from streams.core.models.logistic import probabilities
 from streams.core.models.perceptron import HIDDEN, MINI_BATCH, Masks, PerceptronLearner, perceptron_logits
+from streams.core.models.quality import Evaluation
 
 N_FEATURES = 7
 PRIOR = 0.1

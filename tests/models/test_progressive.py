@@ -5,11 +5,11 @@ import numpy as np
 from streams.contract.settings import Target
 from streams.core.features.schema import schema_of
 from streams.core.models.measures import auc
-from streams.core.models.progressive import progressive_validation
+from streams.evaluation.progressive import progressive_validation
 
 SCHEMA = schema_of(["views", "price"], ["is_cart"])
 MEMBERS: Any = ("linear", "additive")
-TARGET = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.2, members=MEMBERS)
+TARGET = Target(name="purchase", label="purchase", horizon_s=60, sampling_rate=1.0, prior=0.2, models=MEMBERS)
 
 
 def examples(n: int) -> tuple[np.ndarray, np.ndarray]:

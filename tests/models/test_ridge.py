@@ -3,8 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
-from streams.core.models.examination import examination
-from streams.core.models.ridge import PENALTY, Ridge
+from streams.core.models.ridge import PENALTY, Ridge, examination
 
 
 def learned() -> tuple[Ridge, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -10,15 +10,16 @@ from streams.contract.arrays import pack_arrays
 from streams.contract.records import Parameters
 from streams.contract.settings import DEFAULT_WINDOWS, Target, Window
 from streams.core.features.schema import feature_schema
-from streams.core.models.family import Family
-from streams.core.models.linear import LinearLearner
+from streams.core.models.linear_learner import LinearLearner
 from streams.core.models.logistic import probabilities
 from streams.core.models.perceptron import perceptron_contributions
 from streams.core.models.scoring import Scorers, _strongest
+from streams.core.models.target_models import TargetModels
+from tests.models.plain import predict_one
 
 SCHEMA = feature_schema(DEFAULT_WINDOWS)
 PURCHASE = Target(
-    name="purchase", label="purchase", horizon_s=1800, sampling_rate=0.5, prior=0.05, members=("linear", "perceptron")
+    name="purchase", label="purchase", horizon_s=1800, sampling_rate=0.5, prior=0.05, models=("linear", "perceptron")
 )
 CART = Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=0.5, prior=0.1)
 
@@ -30,8 +31,8 @@ def vectors(n: int, seed: int = 0) -> np.ndarray:
     return rows.astype(np.float32)
 
 
-def learned() -> Family:
-    family = Family(PURCHASE, SCHEMA, seed=0)
+def learned() -> TargetModels:
+    family = TargetModels(PURCHASE, SCHEMA, seed=0)
     rows = vectors(400)
     labels = (rows[:, 0] > rows[:, 1] * 3).astype(np.float64)
     family.learn_many(rows, labels, np.ones(400))
@@ -41,10 +42,10 @@ def learned() -> Family:
 FAMILY = learned()
 
 
-def exported(family: Family, version: int = 4, schema: int = SCHEMA.fingerprint) -> list[Parameters]:
+def exported(family: TargetModels, version: int = 4, schema: int = SCHEMA.fingerprint) -> list[Parameters]:
     return [
-        Parameters("purchase", member, member == "linear", version, schema, 400, pack_arrays(arrays))
-        for member, arrays in family.parameters().items()
+        Parameters("purchase", model, model == "linear", version, schema, 400, pack_arrays(arrays))
+        for model, arrays in family.parameters().items()
     ]
 
 
@@ -58,7 +59,7 @@ def test_before_anything_was_learned_every_declared_member_says_the_prior() -> N
     scorers = Scorers([PURCHASE, CART], SCHEMA)
     assert scorers.score("purchase", vectors(3)).tolist() == [[0.05, 0.05]] * 3
     assert scorers.score("cart", vectors(2)).tolist() == [[0.1]] * 2
-    assert (scorers.version("purchase"), scorers.members("purchase")) == (0, ["linear", "perceptron"])
+    assert (scorers.version("purchase"), scorers.models("purchase")) == (0, ["linear", "perceptron"])
     assert scorers.reasons("purchase", vectors(2)) == [[], []]
 
 
@@ -85,10 +86,10 @@ def test_it_serves_what_the_learner_itself_would_say() -> None:
     rows = vectors(50, seed=3)
     served = trained().score("purchase", rows)
     scaled = FAMILY._scale.scale().apply(rows)
-    linear = FAMILY._members["linear"]
+    linear = FAMILY._models["linear"]
     assert isinstance(linear, LinearLearner)
-    assert served[:, 0] == pytest.approx([linear.predict_one(row) for row in scaled], abs=1e-12)
-    layers = FAMILY._members["perceptron"].parameters()
+    assert served[:, 0] == pytest.approx([predict_one(linear, row) for row in scaled], abs=1e-12)
+    layers = FAMILY._models["perceptron"].parameters()
     hidden = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0)
     hidden = np.maximum(hidden @ layers["weights_2"] + layers["bias_2"], 0)
     assert served[:, 1] == pytest.approx(
@@ -105,8 +106,8 @@ def test_parameters_of_another_schema_target_or_member_are_refused_and_change_no
     linear, perceptron = exported(FAMILY, version=9, schema=other.fingerprint)
     assert not scorers.apply(linear)
     assert not scorers.apply(perceptron)
-    for learner, member in (("churn", "linear"), ("bandit", "ridge"), ("cart", "perceptron")):
-        strange = Parameters(learner, member, True, 9, SCHEMA.fingerprint, 1, linear.arrays)
+    for learner, model in (("churn", "linear"), ("bandit", "ridge"), ("cart", "perceptron")):
+        strange = Parameters(learner, model, True, 9, SCHEMA.fingerprint, 1, linear.arrays)
         assert not scorers.apply(strange)
     assert scorers.version("purchase") == 4
     assert scorers.score("purchase", rows).tobytes() == before.tobytes()
@@ -178,7 +179,7 @@ def test_the_champion_serves_and_is_explained_once_learning_says_so() -> None:
     linear, perceptron = exported(FAMILY, version=7)
     scorers.apply(replace(linear, champion=False))
     scorers.apply(replace(perceptron, champion=True))
-    assert scorers.members("purchase") == ["perceptron", "linear"]
+    assert scorers.models("purchase") == ["perceptron", "linear"]
     after = scorers.score("purchase", rows)
     assert after[:, 0].tobytes() == before[:, 1].tobytes()
     assert after[:, 1].tobytes() == before[:, 0].tobytes()
@@ -191,13 +192,13 @@ def test_the_champion_serves_and_is_explained_once_learning_says_so() -> None:
 
 
 def test_the_reasons_of_a_blend_sum_to_the_difference_in_its_score() -> None:
-    target = replace(PURCHASE, members=("blend", "linear", "ftrl", "additive", "perceptron"))
-    family, scorers, rows = Family(target, SCHEMA, seed=0), Scorers([target], SCHEMA), vectors(700)
+    target = replace(PURCHASE, models=("blend", "linear", "ftrl", "additive", "perceptron"))
+    family, scorers, rows = TargetModels(target, SCHEMA, seed=0), Scorers([target], SCHEMA), vectors(700)
     labels = (rows[:, 0] > rows[:, 1] * 3).astype(np.float64)
     family.learn_many(rows, labels, np.ones(700))
-    for member, arrays in family.parameters().items():
-        own, schema = member == "blend", SCHEMA.fingerprint
-        assert scorers.apply(Parameters("purchase", member, own, 1, schema, 700, pack_arrays(arrays)))
+    for model, arrays in family.parameters().items():
+        own, schema = model == "blend", SCHEMA.fingerprint
+        assert scorers.apply(Parameters("purchase", model, own, 1, schema, 700, pack_arrays(arrays)))
     average = np.zeros((1, len(SCHEMA.names)), np.float32)
     average[0, np.flatnonzero(SCHEMA.scaled)] = np.sign(family._scale.scale().mean) * np.expm1(
         np.abs(family._scale.scale().mean)

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.core.offpolicy import estimators, slates
-from streams.core.offpolicy.estimators import Choices
-from streams.core.offpolicy.expectations import by_action, shared
-from streams.core.offpolicy.frozen import of_slates
-from streams.core.offpolicy.report import Estimated, Refused, judge
-from streams.core.offpolicy.slates import SlateLog
-from streams.core.offpolicy.sums import Sums, intervals
 from streams.core.policies.slates import draw_slates
 from streams.core.policies.squarecb import inverse_gap_weighting
+from streams.evaluation.offpolicy import estimators, slates
+from streams.evaluation.offpolicy.estimators import Choices
+from streams.evaluation.offpolicy.evaluation import Estimated, Refused, judge
+from streams.evaluation.offpolicy.expectations import by_action, shared
+from streams.evaluation.offpolicy.slates import SlateLog
+from streams.evaluation.offpolicy.sums import Sums, intervals
 
 OBP: dict[str, Any] = json.loads((Path(__file__).parent / "obp_values.json").read_text())
 CHOICES = Choices(*(np.array(OBP["choices"][name]) for name in Choices._fields))
@@ -105,16 +104,17 @@ def test_probabilities_of_slates_are_those_that_they_were_drawn_with() -> None:
     scores = random.normal(size=(300, 8))
     there = np.arange(8) < random.integers(2, 9, 300)[:, None]
 
-    def chances(eligible: Any) -> Any:
+    def probabilities(eligible: Any) -> Any:
         return inverse_gap_weighting(scores, eligible, 5.0)
 
-    drawn = draw_slates(there, there, chances, random.random((300, 4)))
-    found = of_slates(drawn.slates, there, chances)
+    drawn = draw_slates(there, there, probabilities, random.random((300, 4)))
+    found = slates.of_slates(drawn.slates, there, probabilities)
     assert np.array_equal(found[drawn.slates >= 0], drawn.propensities[drawn.slates >= 0])
     assert (found[drawn.slates < 0] == 1.0).all()
 
 
-@given(st.lists(st.floats(0.0, 50.0), min_size=1, max_size=30), st.floats(0.1, 10.0))
+@given(st.lists(st.just(0.0) | st.floats(1e-300, 50.0), min_size=1, max_size=30), st.floats(0.1, 10.0))
+@example([3.1e-162], 1.0)
 def test_the_effective_size_is_at_most_the_number_and_knows_no_scale(weights: list[float], scale: float) -> None:
     ones = np.ones(len(weights))
     one = Sums(ones, ones, np.array(weights)).effective_size
@@ -144,4 +144,4 @@ def test_an_estimate_on_too_few_decisions_is_refused_and_says_why() -> None:
     few = Sums(ones, ones, np.where(np.arange(50) == 0, 1000.0, 1.0))
     judged = judge({"many": Sums(ones, ones, ones), "few": few}, np.arange(50), 20.0, 100, 0)
     assert isinstance(judged["many"], Estimated)
-    assert judged["few"] == Refused("the effective sample size is 1.1, and it takes 20")
+    assert judged["few"] == Refused("the effective sample size is 1.1, below 20")

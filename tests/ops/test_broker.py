@@ -6,21 +6,22 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.brokers.embedded import EmbeddedBroker
+from streams.brokers.mock_cluster import Request
 from streams.contract.errors import ConfigurationError, RefusedStart
 from streams.contract.partitioning import partition_of
 from streams.contract.settings import Settings
-from streams.ops.broker import EmbeddedBroker
-from streams.ops.embedded import Request
+from tests.timeouts import HANG_S, Deadline, scaled, wait_until
+
+pytestmark = pytest.mark.broker
 
 TOPICS = {topic.name: topic.partitions for topic in Settings().topics}
-DEADLINE_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def deliver(client: Producer, topic: str, value: bytes) -> KafkaError | None:
     """Produces one record and returns what became of it."""
     errors: list[KafkaError | None] = []
     client.produce(topic, value, callback=lambda error, _: errors.append(error))
-    client.flush(DEADLINE_S)
+    client.flush(HANG_S)
     (error,) = errors
     return error
 
@@ -57,8 +58,9 @@ def read(broker: EmbeddedBroker, topic: str, partitions: int, count: int) -> lis
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
         records: list[tuple[int, bytes, bytes]] = []
-        deadline_s = time.monotonic() + DEADLINE_S
-        while len(records) < count and time.monotonic() < deadline_s:
+        deadline = Deadline(lambda: records)
+        while len(records) < count:
+            deadline.check()
             for message in consumer.consume(count, timeout=0.2):
                 partition, key, value = message.partition(), message.key(), message.value()
                 assert partition is not None
@@ -70,15 +72,6 @@ def read(broker: EmbeddedBroker, topic: str, partitions: int, count: int) -> lis
         consumer.close()
 
 
-def becomes_true(condition: Callable[[], bool]) -> bool:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline_s:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def is_alive(pid: int) -> bool:
     """Tells whether a process runs; one that is dead and unreaped does not."""
     stat = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
@@ -86,7 +79,7 @@ def is_alive(pid: int) -> bool:
 
 
 def test_it_has_exactly_the_listed_topics_and_partitions(broker: EmbeddedBroker) -> None:
-    metadata = AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=DEADLINE_S)
+    metadata = AdminClient({"bootstrap.servers": broker.bootstrap_servers}).list_topics(timeout=HANG_S)
     assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == TOPICS
 
 
@@ -96,17 +89,17 @@ def test_keyed_records_come_back_from_the_partition_that_murmur2_says(broker: Em
     client = producer(broker)
     for key in keys:
         client.produce("keyed", key=key, value=key * 2)
-    assert client.flush(DEADLINE_S) == 0
+    assert client.flush(HANG_S) == 0
     assert sorted(read(broker, "keyed", 5, len(keys))) == sorted((partition_of(key, 5), key, key * 2) for key in keys)
 
 
 def test_it_listens_on_loopback_only(broker: EmbeddedBroker) -> None:
     host, port = broker.bootstrap_servers.split(":")
     assert host == "127.0.0.1"
-    with socket.create_connection((host, int(port)), timeout=5):
+    with socket.create_connection((host, int(port)), timeout=HANG_S):
         pass
     # The whole of 127/8 is this machine, so another address of it answers only a server that binds to all.
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", int(port)), timeout=5):  # noqa: PT011
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", int(port)), timeout=HANG_S):  # noqa: PT011
         pass
 
 
@@ -120,7 +113,7 @@ def test_a_group_gets_all_partitions_without_the_default_wait(broker: EmbeddedBr
             consumer.poll(0.05)
             return len(consumer.assignment()) == 3
 
-        assert becomes_true(assigned)
+        wait_until(assigned)
     finally:
         consumer.close()
 
@@ -147,9 +140,9 @@ def test_a_pushed_error_reaches_the_client_once(broker: EmbeddedBroker) -> None:
 
 
 def test_a_round_trip_longer_than_the_clients_patience_times_out(broker: EmbeddedBroker) -> None:
-    client = producer(broker, **{"message.timeout.ms": 300})
-    assert deliver(client, "metrics", b"{}") is None
-    broker.set_round_trip(2000)
+    client = producer(broker, **{"message.timeout.ms": int(scaled(300))})
+    wait_until(lambda: deliver(client, "metrics", b"{}") is None)
+    broker.set_round_trip(int(scaled(2000)))
     try:
         error = deliver(client, "metrics", b"{}")
         assert error is not None
@@ -163,13 +156,13 @@ def test_what_is_stored_outlives_a_broker_that_is_down_and_up_again() -> None:
         host, port = broker.bootstrap_servers.split(":")
         client = producer(broker)
         client.produce("kept", key=b"before", value=b"1")
-        assert client.flush(DEADLINE_S) == 0
+        assert client.flush(HANG_S) == 0
         broker.take_down()
-        with pytest.raises(ConnectionRefusedError), socket.create_connection((host, int(port)), timeout=5):
+        with pytest.raises(ConnectionRefusedError), socket.create_connection((host, int(port)), timeout=HANG_S):
             pass
         broker.bring_up()
         client.produce("kept", key=b"after", value=b"2")
-        assert client.flush(DEADLINE_S) == 0
+        assert client.flush(HANG_S) == 0
         assert read(broker, "kept", 1, 2) == [(0, b"before", b"1"), (0, b"after", b"2")]
 
 
@@ -187,7 +180,7 @@ def test_stop_ends_the_process_and_may_be_called_twice() -> None:
 def test_a_broker_that_died_is_an_error_and_not_a_wait() -> None:
     with EmbeddedBroker() as broker:
         os.kill(broker.pid, signal.SIGKILL)
-        assert becomes_true(lambda: not is_alive(broker.pid))
+        wait_until(lambda: not is_alive(broker.pid))
         with pytest.raises(RefusedStart, match="ended"):
             broker.create_topic("late", 1)
 
@@ -205,15 +198,15 @@ def test_a_broker_outlives_the_thread_that_started_it() -> None:
 
 PARENT = """
 import multiprocessing, os, signal, sys, time
-from streams.ops.broker import EmbeddedBroker
+from streams.brokers.embedded import EmbeddedBroker
 
 broker = EmbeddedBroker()
 broker.start()
 sibling = os.fork() if sys.argv[1] == "with-sibling" else -1
 if sibling == 0:
-    time.sleep(60)
+    time.sleep(86400)
 print(broker.pid, sibling, flush=True)
-time.sleep(60)
+time.sleep(86400)
 """
 
 
@@ -227,7 +220,7 @@ def test_it_dies_with_a_parent_that_is_killed(family: str) -> None:
         assert is_alive(broker_pid)
         parent.kill()
         parent.wait()
-        assert becomes_true(lambda: not is_alive(broker_pid))
+        wait_until(lambda: not is_alive(broker_pid))
     finally:
         if sibling_pid > 0:
             os.kill(sibling_pid, signal.SIGKILL)

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
+from streams.admin.decisions import Dumped, join
+from streams.brokers.embedded import EmbeddedBroker
+from streams.cli.main import run
 from streams.contract.arrays import pack_arrays
 from streams.contract.events import Event, encode_event
 from streams.contract.partitioning import partition_of
 from streams.contract.records import MSGPACK, LoggedDecision, Parameters
 from streams.contract.settings import Settings
 from streams.contract.topics import BANDIT, CLICKSTREAM, DECISIONS, MODELS
-from streams.core.policies.features import FINGERPRINT, N_FEATURES
-from streams.ops.broker import EmbeddedBroker
-from streams.ops.cli import run
-from streams.ops.decisions import Dumped, join
+from streams.core.policies.slate_features import FINGERPRINT, N_FEATURES, PACKING
 
 WINDOW_MS = 300_000
 
@@ -30,19 +30,19 @@ def decision(number: int, **changed: Any) -> LoggedDecision:
         "decision_id": f"d{number}",
         "event_ref": f"clickstream-0-{number}",
         "user_id": f"user-{number % 50}",
-        "timestamp_ms": 1_000_000 + number,
-        "policy": "control",
+        "timestamp_ms": 1_736_121_600_000 + number,
+        "policy": "random",
         "shortlist": shortlist,
-        "kinds": [0, 0, 1, 1],
-        "features": features.tobytes(),
+        "sources": [0, 0, 1, 1],
+        "features": PACKING.pack(features).tobytes(),
         "slate": [number % 4, (number + 1) % 4],
         "propensities": [0.25, 1 / 3],
         "state": 0,
-        "kind": -1,
-        "kind_probability": 1.0,
+        "source": -1,
+        "source_probability": 1.0,
         "epsilon": 0.1,
         "mask": 3,
-        "models": {BANDIT: 1},
+        "model_versions": {BANDIT: 1},
         "sampling_rate": 1.0,
     }
     return LoggedDecision(**(known | changed))
@@ -51,7 +51,7 @@ def decision(number: int, **changed: Any) -> LoggedDecision:
 def feedback(number: int, kind: Any, after_ms: int, item: str | None = None, position: int | None = None) -> Event:
     return Event(
         event_id=f"{kind}-{number}-{after_ms}",
-        timestamp_ms=1_000_000 + number + after_ms,
+        timestamp_ms=1_736_121_600_000 + number + after_ms,
         kind=kind,
         user_id=f"user-{number % 50}",
         decision_id=f"d{number}",
@@ -104,6 +104,7 @@ def publish(servers: str, n: int) -> None:
     assert not producer.flush(10)
 
 
+@pytest.mark.broker
 def test_what_is_dumped_is_what_evaluate_policy_reads(
     servers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,7 +118,7 @@ def test_what_is_dumped_is_what_evaluate_policy_reads(
     assert model["theta"] == np.linspace(-1.0, 1.0, N_FEATURES).tolist()
     assert model["factor"] == (np.eye(N_FEATURES) / 2).tolist()
     assert len(lines) == 800
-    for policy in ("control", "thompson"):
+    for policy in ("random", "thompson"):
         arguments = ["--log", str(file), "--policy", policy, "--least-effective", "20", "--report", str(report)]
         assert run(["evaluate", "policy", *arguments]) == 0
         found = json.loads(report.read_text())

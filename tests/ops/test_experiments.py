@@ -6,10 +6,10 @@ import orjson
 import pytest
 from confluent_kafka import Producer
 
+from streams.brokers.embedded import EmbeddedBroker
+from streams.cli.main import run
 from streams.contract.settings import Settings
 from streams.contract.topics import EXPERIMENTS
-from streams.ops.broker import EmbeddedBroker
-from streams.ops.cli import run
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +24,20 @@ def shown(servers: str, capsys: pytest.CaptureFixture[str]) -> dict[str, object]
     return dict(orjson.loads(capsys.readouterr().out))
 
 
+@pytest.mark.broker
 def test_what_was_set_last_is_in_force_and_a_bad_record_is_not(
     servers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     defaults = Settings().decisions
     assert shown(servers, capsys) == {"shares": defaults.shares, "shadows": [], "refused": None}
     for share in ("0.5", "0.8"):
-        rest = f"control={1 - float(share):g}"
+        rest = f"random={1 - float(share):g}"
         arguments = ["experiment", "set", rest, f"bandit={share}", "--shadow", "q"]
         assert run(["--bootstrap-servers", servers, *arguments]) == 0
-    expected = {"shares": {"control": 0.2, "bandit": 0.8}, "shadows": ["q"], "refused": None}
+    expected = {"shares": {"random": 0.2, "bandit": 0.8}, "shadows": ["q"], "refused": None}
     assert shown(servers, capsys) == expected
     producer = Producer({"bootstrap.servers": servers})
-    producer.produce(EXPERIMENTS, b'{"shares": {"control": 0.3}}', b"running")
+    producer.produce(EXPERIMENTS, b'{"shares": {"random": 0.3}}', b"running")
     assert not producer.flush(10)
     assert shown(servers, capsys) == expected | {"refused": "shares sum to 0.3; they must sum to 1"}
 
@@ -44,13 +45,13 @@ def test_what_was_set_last_is_in_force_and_a_bad_record_is_not(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["control=0.2", "bandit=0.7"], "shares sum to 0.9"),
-        (["bandit=1"], "no control"),
-        (["control=0.5", "oracle=0.5"], "oracle"),
-        (["control=1", "--shadow", "oracle"], "shadows names unknown policies ['oracle']"),
-        (["control"], "POLICY=SHARE"),
-        (["control=much"], "POLICY=SHARE"),
-        (["control=nan"], "POLICY=SHARE"),
+        (["random=0.2", "bandit=0.7"], "shares sum to 0.9"),
+        (["bandit=1"], "no random"),
+        (["random=0.5", "oracle=0.5"], "oracle"),
+        (["random=1", "--shadow", "oracle"], "shadows names unknown policies ['oracle']"),
+        (["random"], "POLICY=SHARE"),
+        (["random=much"], "POLICY=SHARE"),
+        (["random=nan"], "POLICY=SHARE"),
         ([], "Missing argument"),
     ],
 )

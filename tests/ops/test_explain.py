@@ -7,13 +7,13 @@ import pytest
 from msgspec.structs import replace
 from rocksdict import Options, Rdict
 
+from streams.admin.explanation import explain_shopper
+from streams.cli import explain
+from streams.cli.main import run
 from streams.contract.errors import UnreadableSource
-from streams.contract.records import decode_prediction
 from streams.contract.settings import Kafka, Settings, Target
-from streams.contract.topics import PREDICTIONS
-from streams.ops.cli import run
-from streams.ops.explaining import explain_shopper
-from tests.behaviour.shop import SETTINGS, Shop
+from streams.core.features.schema import shopper_features
+from tests.behaviour.small_shop import SETTINGS, Shop
 
 
 def data_of(shop: Shop, folder: Path) -> Path:
@@ -29,7 +29,7 @@ def data_of(shop: Shop, folder: Path) -> Path:
     return folder
 
 
-SPEND = Target(name="spend", rule="spend", horizon_s=1000, sampling_rate=1.0, prior=1.0, members=("hurdle",))
+SPEND = Target(name="spend", rule="spend", horizon_s=1000, sampling_rate=1.0, prior=1.0, models=("hurdle",))
 
 
 def trained() -> Shop:
@@ -49,21 +49,37 @@ def test_a_shopper_is_explained_as_the_last_prediction_said(tmp_path: Path) -> N
     shop = trained()
     shop.view(34_000, "i3", category="c1", price=12.5)
     shop.view(34_050, "i4", category="c1", price=2.5)
-    said = decode_prediction(shop.values(PREDICTIONS)[-1])
+    said = shop.predictions()[-1]
     explained = explain_shopper(shop.settings, data_of(shop, tmp_path), "anna")
     targets = explained["targets"]
     assert {name: target["probability"] for name, target in targets.items() if "probability" in target} == (
         said.probabilities
     )
     assert {name: target["amount"] for name, target in targets.items() if "amount" in target} == said.amounts
-    assert {name: target["version"] for name, target in targets.items()} == said.models
-    assert said.models["purchase"] > 0
-    assert said.models["spend"] > 0
+    assert {name: target["version"] for name, target in targets.items()} == said.model_versions
+    assert said.model_versions["purchase"] > 0
+    assert said.model_versions["spend"] > 0
     for name, reasons in said.reasons.items():
         shown = [(reason["feature"], reason["contribution"]) for reason in targets[name]["reasons"]]
         assert shown == [(reason.feature, reason.contribution) for reason in reasons]
     assert targets["purchase"]["reasons"]
     assert targets["spend"]["reasons"]
+
+
+def test_a_reason_is_told_by_its_name_and_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = trained()
+    shop.view(34_000, "i3", category="c1", price=12.5)
+    explained = explain_shopper(shop.settings, data_of(shop, tmp_path), "anna")
+    monkeypatch.setenv("COLUMNS", "200")
+    explain._show(explained)
+    shown = capsys.readouterr().out
+    words = {feature.name: feature.words for feature in shopper_features(shop.settings.windows)}
+    for target in explained["targets"].values():
+        for reason in target["reasons"]:
+            assert reason["words"] == words[reason["feature"]]
+            assert f"{reason['contribution']:+.2f} {reason['feature']}: {reason['words']}" in shown
 
 
 def test_whoever_is_unknown_is_an_error_that_says_so(tmp_path: Path) -> None:

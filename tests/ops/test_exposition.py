@@ -10,33 +10,37 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.contract.fold import PartitionRow
 from streams.engine.protocol import Progress
+from streams.engine.readers import Unread
 from streams.engine.recovery import Recovery
 from streams.engine.watchdog import Condition
-from streams.ops.exposition import WorkerCollector, registry_of
-from streams.ops.health import Health
-from streams.ops.metrics import LATENCY_EDGES_MS
+from streams.observability.health import Health
+from streams.observability.metrics_reporter import LATENCY_EDGES_MS
+from streams.observability.prometheus import WorkerCollector, registry_of
 
 ROW = PartitionRow(
-    guard=41, watermark_ms=5000, counts={"applied": 40, "duplicates": 2, "dead_letters.malformed": 3, "kinds.view": 40}
+    applied_offset=41,
+    watermark_ms=5000,
+    counts={"applied": 40, "duplicates": 2, "dead_letters.malformed": 3, "watermark_jumps": 1},
 )
 
 
+UNREAD = {("item-signals", 3): Unread(8, 61.0)}
 RECOVERY = Recovery(begun_s=0.0, seconds=2.0, rows=60, offsets=75, left=25)
 
 
 def scraped() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    progress = Progress(records=45, stamp=3)
+    progress = Progress(records=45, batches=3)
     progress.step_ns["fold"] = 2_500_000_000
     opened = SimpleNamespace(committed=msgspec.msgpack.encode(ROW))
     worker: Any = SimpleNamespace(partitions={2: opened}, engine=SimpleNamespace(progress=progress))
     place = ("clickstream", 2)
-    condition = Condition(frozenset({place}), None, {place: 21.0}, {place: 9}, 0.5, RECOVERY, 77, 5, 3)
+    condition = Condition(frozenset({place}), None, {place: 21.0}, {place: 9}, 0.5, RECOVERY, 77, 5, 3, unread=UNREAD)
     # One record of each bin: 1 of 400 is at most 0.5 ms late.
     latencies = {"clickstream": np.ones(len(LATENCY_EDGES_MS) - 1, np.int64)}
     collector = WorkerCollector(
         {"clickstream": worker},
         lambda: condition,
-        Health(lambda: True, lambda: condition, 20.0),
+        Health(lambda: True, lambda: condition, 20.0, {"clickstream"}),
         lambda: latencies,
     )
     text = generate_latest(registry_of(collector)).decode()
@@ -55,7 +59,9 @@ def test_every_number_is_exposed_under_its_name_and_place() -> None:
     assert samples["headrace_dead_letters_total", (place[0], ("reason", "malformed"), topic)] == 3
     assert samples["headrace_next_offset", place] == 42
     assert samples["headrace_watermark_seconds", place] == 5
+    assert samples["headrace_watermark_jumps_total", place] == 1
     assert samples["headrace_lag_records", place] == 9
+    assert samples["headrace_unread_records", (("partition", "3"), ("topic", "item-signals"))] == 8
     assert samples["headrace_records_total", (topic,)] == 45
     assert samples["headrace_batches_total", (topic,)] == 3
     assert samples["headrace_step_seconds_total", (("step", "fold"), topic)] == 2.5

@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from streams.contract.errors import HeadraceError, RefusedStart
 from streams.contract.settings import Http
+from streams.engine.readers import Unread
 from streams.engine.recovery import Recovery
 from streams.engine.watchdog import Condition
-from streams.ops.health import Health
-from streams.ops.http import ADDRESS_FILE, HttpServer
-from streams.ops.probe import probe
+from streams.observability.health import Health
+from streams.observability.http_server import ADDRESS_FILE, HttpServer, probe
+from tests.timeouts import HANG_S
 
 P0, P1 = ("clickstream", 0), ("clickstream", 1)
 WELL = Condition(frozenset({P0, P1}), None, {P0: 1.0, P1: 2.0}, {P0: 0, P1: 7}, 0.5)
@@ -26,46 +27,68 @@ class Worker:
 
     def __init__(self, condition: Condition = WELL, *, is_started: bool = True) -> None:
         self.condition = condition
-        self.health = Health(lambda: is_started, lambda: self.condition, stalled_s=20.0)
+        self.health = Health(lambda: is_started, lambda: self.condition, stalled_s=20.0, sources={"clickstream"})
 
 
 @pytest.mark.parametrize(
     ("condition", "moves", "is_ready"),
     [
         (WELL, True, True),
-        (WELL._replace(standing_s={P0: 1.0, P1: 20.1}), False, False),
-        (WELL._replace(standing_s={P0: 20.0, P1: 0.0}), True, True),
+        (WELL._replace(stalled_for_s={P0: 1.0, P1: 20.1}), False, False),
+        (WELL._replace(stalled_for_s={P0: 20.0, P1: 0.0}), True, True),
         (WELL._replace(rebalancing_s=3.0), True, False),
         (WELL._replace(rebalancing_s=20.1), False, False),
         (WELL._replace(assigned=None, rebalancing_s=3.0), True, False),
-        (WELL._replace(assigned=frozenset(), standing_s={}, lag={}), True, True),
+        (WELL._replace(assigned=frozenset(), stalled_for_s={}, lag={}), True, True),
         (WELL._replace(silent_s=60.0), True, False),
+        (WELL._replace(changed={"clickstream": "has 8 partitions"}), False, False),
+        (WELL._replace(unread={("clickstream", 2): Unread(5, 61.0)}), False, False),
+        (WELL._replace(unread={("examples", 1): Unread(5, 61.0)}), True, False),
     ],
-    ids=["well", "stands", "within patience", "rebalances", "rebalance stands", "new", "spare", "broker silent"],
+    ids=[
+        "well",
+        "stands",
+        "within patience",
+        "rebalances",
+        "rebalance stands",
+        "new",
+        "spare",
+        "broker silent",
+        "topic changed",
+        "unread by its group",
+        "unread by others",
+    ],
 )
 def test_health_is_movement_and_readiness_is_having_all_that_it_takes(
     condition: Condition, moves: bool, is_ready: bool
 ) -> None:
     health = Worker(condition).health
-    assert (health.progress().is_good, health.readiness().is_good) == (moves, is_ready)
+    assert (not health.reasons_unhealthy(), not health.reasons_not_ready()) == (moves, is_ready)
 
 
 def test_a_worker_that_reads_its_feeds_is_well_and_not_ready() -> None:
     health = Worker(is_started=False).health
-    assert health.progress().is_good
-    assert health.readiness().why
+    assert not health.reasons_unhealthy()
+    assert health.reasons_not_ready()
 
 
 def test_what_stands_still_is_named() -> None:
-    [why] = Worker(WELL._replace(standing_s={P0: 1.0, P1: 33.0})).health.progress().why
+    [why] = Worker(WELL._replace(stalled_for_s={P0: 1.0, P1: 33.0})).health.reasons_unhealthy()
     assert why == "clickstream[1] has 7 records to read and has not moved for 33 s"
+
+
+def test_what_nobody_reads_is_named_whoever_should_read_it() -> None:
+    health = Worker(WELL._replace(unread={("examples", 1): Unread(5, 61.4)})).health
+    assert health.reasons_not_ready() == ["examples[1] has 5 records that nobody has read for 61 s"]
+    assert health.facts()["unread"] == {"examples-1": 5}
+    assert health.facts()["lag"] == 7 + 5
 
 
 def test_a_recovery_says_how_far_it_is_to_who_asks_whether_the_worker_is_ready() -> None:
     recovery = Recovery(begun_s=0.0, seconds=2.0, rows=60_000, offsets=75_000, left=25_000)
     for assigned in (None, WELL.assigned):
         health = Worker(WELL._replace(assigned=assigned, rebalancing_s=1.0, recovery=recovery)).health
-        [why] = health.readiness().why
+        [why] = health.reasons_not_ready()
         assert why.endswith("their rows recovered: 60,000 rows recovered, 30,000 rows/s, 75% done")
         assert health.facts()["recovery"] == {"rows": 60_000, "rows_per_s": 30_000, "done": 0.75, "seconds": 2.0}
 
@@ -86,7 +109,7 @@ def server(worker: Worker, tmp_path: Path) -> Iterator[HttpServer]:
 
 
 def get(data_dir: Path, path: str, method: str = "GET", **headers: str) -> tuple[int, str, bytes]:
-    connection = http.client.HTTPConnection((data_dir / ADDRESS_FILE).read_text().strip(), timeout=10)
+    connection = http.client.HTTPConnection((data_dir / ADDRESS_FILE).read_text().strip(), timeout=HANG_S)
     connection.request(method, path, headers=headers)
     response = connection.getresponse()
     answer = response.status, response.headers["Content-Type"], response.read()
@@ -98,7 +121,7 @@ def get(data_dir: Path, path: str, method: str = "GET", **headers: str) -> tuple
 def test_over_http_a_stalled_worker_is_503_with_its_reason(worker: Worker, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     assert [get(data_dir, path)[0] for path in ("/healthz", "/readyz?verbose")] == [200, 200]
-    worker.condition = WELL._replace(standing_s={P1: 33.0})
+    worker.condition = WELL._replace(stalled_for_s={P1: 33.0})
     status, content_type, body = get(data_dir, "/healthz")
     assert (status, content_type) == (503, "application/json")
     assert json.loads(body)["why"] == ["clickstream[1] has 7 records to read and has not moved for 33 s"]
@@ -144,7 +167,7 @@ def test_the_probe_finds_the_worker_by_its_data_directory(worker: Worker, tmp_pa
 def test_the_probe_is_not_fooled_by_what_a_killed_worker_left(server: HttpServer, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     killed.mkdir()
-    with pytest.raises(HeadraceError, match="no worker serves"):
+    with pytest.raises(HeadraceError, match="no worker runs on"):
         probe(killed, "/healthz")
     address = (tmp_path / "data" / ADDRESS_FILE).read_text()
     (killed / ADDRESS_FILE).write_text(address)

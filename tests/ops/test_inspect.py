@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
+from streams.admin.inspection import View, dump_view, find_tables, scan_tables
 from streams.contract.errors import UnreadableSource
-from streams.ops.inspect import View, dump_view, find_tables, scan_tables
 
 
 def write_table(data_dir: Path, name: str, rows: dict[bytes, bytes]) -> None:
@@ -57,7 +57,7 @@ from rocksdict import Options, Rdict
 table = Rdict(sys.argv[1], options=Options(raw_mode=True))
 table[b"a"] = b"1"
 print("written", flush=True)
-time.sleep(60)
+time.sleep(86400)
 """
 
 

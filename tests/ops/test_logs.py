@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.engine.incidents import DEAD_LETTERS, REBALANCE_ENDS, report
-from streams.ops.logs import Bounded, JsonLines, KeyValues, log_configuration
+from streams.engine.incidents import REBALANCE_ENDS, report
+from streams.observability.alerts import DEAD_LETTERS
+from streams.observability.logs import JsonLines, KeyValues, RepeatFilter, log_configuration
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def said() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(KeyValues())
-    handler.addFilter(Bounded())
+    handler.addFilter(RepeatFilter())
     loggers = [logging.getLogger(name) for name in ("streams.engine.incidents", "library")]
     for logger in loggers:
         logger.addHandler(handler)
@@ -50,11 +51,11 @@ def test_nothing_that_is_logged_breaks_the_line(said: io.StringIO) -> None:
 
 
 def test_a_library_says_the_same_thing_ever_more_seldom_and_then_how_often() -> None:
-    bounded = Bounded()
+    bounded = RepeatFilter()
 
     def passes(at_s: float, message: str = "no connection to %s", **extra: str) -> int | None:
         record = logging.makeLogRecord({"name": "library", "msg": message, "created": at_s, **extra})
-        return record.__dict__.get("held_back", 0) if bounded.filter(record) else None
+        return record.__dict__.get("suppressed", 0) if bounded.filter(record) else None
 
     assert [passes(100.0 + second) for second in range(12)] == [0, *[None] * 9, 9, None]
     later = [second for second in range(12, 2000) if passes(100.0 + second) is not None]

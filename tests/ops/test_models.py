@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
+from streams.admin.learners import export_model, list_models, rollback_model, show_model
 from streams.contract.errors import UnreadableSource
 from streams.contract.settings import Settings, Window
 from streams.core.learning.row import decode_learner_row
 from streams.core.learning.snapshot import read_snapshot, take_snapshot
-from streams.ops.models import export_model, list_models, rollback_model, show_model
 from tests.learning.test_learning_fold import SETTINGS, WHOLE, Worker, log
 
 KEY = b"purchase"
@@ -32,7 +32,7 @@ def test_learning_restarted_from_any_snapshot_ends_as_if_it_had_never_stopped() 
         running.run(events[cut - 1 : cut])
         restarted = Worker()
         restarted.rows = {KEY: read_snapshot(take_snapshot("purchase", running.rows[KEY])).row}
-        # All that was ever sent comes again: the snapshot's marks and guard know what is in it.
+        # All that was ever sent comes again: the snapshot's applied positions and applied offset know what is in it.
         restarted.run(events)
         assert restarted.rows == WHOLE["purchase"].rows
 
@@ -47,12 +47,16 @@ def test_a_rollback_brings_back_the_parameters_and_learns_on_without_a_repeat(tm
     worker.run(events[8:15])
     late, folder = worker.row, data_of(worker, tmp_path / "now")
     done = rollback_model(SETTINGS, folder, tmp_path / "early.snapshot")
-    table = Rdict(str(folder / "v1/tables/learners-0.db"), options=Options(raw_mode=True))
+    table = Rdict(str(folder / f"v1/tables/learners-{Worker().partition}.db"), options=Options(raw_mode=True))
     worker.rows = {KEY: bytes(table[KEY] or b"")}
     table.close()
     row = worker.row
     assert (row.state, row.evaluation) == (early.state, late.evaluation)
-    assert (row.guard, row.marks, row.examples) == (late.guard, late.marks, late.examples)
+    assert (row.applied_offset, row.applied_positions, row.examples) == (
+        late.applied_offset,
+        late.applied_positions,
+        late.examples,
+    )
     assert done["version"] == row.version == late.version + 1
     worker.run(events[:15])
     assert worker.row == row
@@ -66,7 +70,7 @@ def test_another_schema_is_refused_with_a_reason_and_what_serves_is_left_alone(t
     folder = data_of(worker, tmp_path)
     export_model(SETTINGS, folder, "purchase", tmp_path / "it.snapshot")
     other = Settings(windows=(Window(name="6m", pane_s=60, panes=6),))
-    with pytest.raises(UnreadableSource, match="other columns"):
+    with pytest.raises(UnreadableSource, match="other features"):
         rollback_model(other, folder, tmp_path / "it.snapshot")
     assert show_model(SETTINGS, folder, "purchase")["version"] == worker.row.version
 
@@ -74,7 +78,7 @@ def test_another_schema_is_refused_with_a_reason_and_what_serves_is_left_alone(t
 def test_a_rollback_waits_until_the_worker_has_stopped(tmp_path: Path) -> None:
     folder = data_of(WHOLE["purchase"], tmp_path)
     export_model(SETTINGS, folder, "purchase", tmp_path / "it.snapshot")
-    open_elsewhere = Rdict(str(folder / "v1/tables/learners-0.db"), options=Options(raw_mode=True))
+    open_elsewhere = Rdict(str(folder / f"v1/tables/learners-{Worker().partition}.db"), options=Options(raw_mode=True))
     with pytest.raises(UnreadableSource, match="stop the worker"):
         rollback_model(SETTINGS, folder, tmp_path / "it.snapshot")
     open_elsewhere.close()
@@ -91,5 +95,5 @@ def test_learners_are_listed_with_their_versions_and_losses(tmp_path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"\xc1", b"a model"])
 def test_what_is_no_snapshot_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "it").write_bytes(content)
-    with pytest.raises(UnreadableSource, match="no snapshot"):
+    with pytest.raises(UnreadableSource, match="not a snapshot"):
         rollback_model(SETTINGS, tmp_path, tmp_path / "it")

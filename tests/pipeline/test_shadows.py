@@ -1,57 +1,48 @@
 """Shadows decide everything and are logged; nothing else in the world changes by them."""
 
+from contextlib import suppress
 from functools import cache
 
 import msgspec
 import pytest
 
+from streams.contract.errors import RejectedRecord
+from streams.contract.events import decode_event
 from streams.contract.experiment import Experiment
-from streams.contract.records import LoggedDecision, decode_logged_decision
-from streams.contract.topics import DECISIONS
-from streams.core.behaviour import BehaviourFold
-from streams.core.retrieval.shortlist import KINDS
-from tests.pipeline.running import (
-    Pipeline,
-    differing,
-    examples,
-    partition_rows,
-    published,
-    relations,
-    replay,
-    shopped,
-    user_rows,
-)
+from streams.contract.records import NO_SOURCE, LoggedDecision
+from streams.contract.topics import CLICKSTREAM, DECISIONS
+from streams.core.retrieval.shortlist import SOURCE_NAMES
+from streams.testing import Pipeline
+from tests.pipeline.shop_log import differing, examples, published, replay, shopped, signals
 
-SHADOWS = ("bandit", "popular", "q")
+SHADOWS = ("bandit", "ranked", "popular", "q")
 
 
 @cache
 def shadowed(batch_records: int) -> Pipeline:
-    """The log of :func:`shopped`, with every policy but the control as a shadow."""
+    """The log of :func:`shopped`, with some policies as a shadow."""
     pipeline = replay()
-    fold = pipeline.behaviour.engine.fold
-    assert isinstance(fold, BehaviourFold)
     shares = pipeline.settings.decisions.shares
-    assert fold.experiment.apply(msgspec.json.encode(Experiment(shares=shares, shadows=SHADOWS)))
-    pipeline.behave(batch_records)
+    assert pipeline.experiment.apply(msgspec.json.encode(Experiment(shares=shares, shadows=SHADOWS)))
+    pipeline.behaviour.drain(batch_records)
     return pipeline
 
 
 def logged(pipeline: Pipeline, *, shadow: bool) -> list[LoggedDecision]:
-    decisions = map(decode_logged_decision, pipeline.topics.values(DECISIONS))
-    return [decision for decision in decisions if decision.shadow == shadow]
+    return [decision for decision in pipeline.decisions() if decision.shadow == shadow]
 
 
 def test_rows_recommendations_examples_and_relations_are_the_same_bytes_with_shadows_and_without() -> None:
-    assert not differing(user_rows(shadowed(500)), user_rows(shopped()))
+    assert not differing(shadowed(500).behaviour.rows(), shopped().behaviour.rows())
     assert examples(shadowed(500)) == examples(shopped())
-    assert relations(shadowed(500)) == relations(shopped())
+    assert signals(shadowed(500)) == signals(shopped())
     with_shadows, without = published(shadowed(500)), published(shopped())
     for place, values in without.items():
         assert place[0] == DECISIONS or with_shadows[place] == values
     by_event = {decision.event_ref: decision for decision in logged(shopped(), shadow=False)}
     assert {decision.event_ref: decision for decision in logged(shadowed(500), shadow=False)} == by_event
-    assert [row.tallies for row in partition_rows(shadowed(500))] == [row.tallies for row in partition_rows(shopped())]
+    tallies = [[row.tallies for row in each.behaviour.partition_rows()] for each in (shadowed(500), shopped())]
+    assert tallies[0] == tallies[1]
 
 
 def test_every_decision_is_made_by_every_shadow_that_was_not_shown() -> None:
@@ -60,7 +51,7 @@ def test_every_decision_is_made_by_every_shadow_that_was_not_shown() -> None:
     besides = {(decision.event_ref, decision.policy): decision for decision in logged(pipeline, shadow=True)}
     expected = {(one.event_ref, shadow) for one in shown.values() for shadow in SHADOWS if shadow != one.policy}
     assert besides.keys() == expected
-    counts = [row.counts for row in partition_rows(pipeline)]
+    counts = [row.counts for row in pipeline.behaviour.partition_rows()]
     for policy in SHADOWS:
         made = sum(decision.policy == policy for decision in besides.values())
         assert made == sum(count.get(f"shadows.{policy}", 0) for count in counts) > 50
@@ -73,10 +64,8 @@ def test_every_decision_is_made_by_every_shadow_that_was_not_shown() -> None:
 def test_a_shadow_decides_what_it_would_decide_if_it_were_shown() -> None:
     """Those whom the bandit decides for get the same slate from it in the shadow of another."""
     pipeline = replay()
-    fold = pipeline.behaviour.engine.fold
-    assert isinstance(fold, BehaviourFold)
-    assert fold.experiment.apply(msgspec.json.encode(Experiment(shares={"control": 1.0}, shadows=("bandit",))))
-    pipeline.behave(500)
+    assert pipeline.experiment.apply(msgspec.json.encode(Experiment(shares={"random": 1.0}, shadows=("bandit",))))
+    pipeline.behaviour.drain(500)
     in_the_shadow = {decision.event_ref: decision for decision in logged(pipeline, shadow=True)}
     in_the_light = [decision for decision in logged(shopped(), shadow=False) if decision.policy == "bandit"]
     assert len(in_the_light) > 50
@@ -90,14 +79,39 @@ def test_the_log_with_shadows_is_the_same_bytes_in_the_same_order_in_any_batches
     assert published(shadowed(7)) == published(shadowed(500))
 
 
-def test_the_second_control_draws_uniformly_from_what_is_popular_whoever_looks() -> None:
+def with_candidates(pipeline: Pipeline) -> set[str]:
+    """Ids of the valid events that bring candidates."""
+    found = set()
+    for value in pipeline.topics.values(CLICKSTREAM):
+        with suppress(RejectedRecord):
+            event = decode_event(value)
+            found |= {event.event_id} if event.candidates is not None else set()
+    return found
+
+
+def test_popular_shows_what_is_popular_in_the_whole_shop_whoever_looks() -> None:
     pipeline = shadowed(500)
     popular = [
         decision for decision in logged(pipeline, shadow=True) if decision.policy == "popular" and decision.slate
     ]
     assert len(popular) > 50
+    asked = with_candidates(pipeline)
+    assert {decision.event_id in asked for decision in popular} == {True, False}
     for decision in popular:
-        n = len(decision.shortlist)
-        assert set(decision.kinds) == {KINDS.index("popular")}
-        assert decision.propensities == pytest.approx([1.0 / (n - slot) for slot in range(len(decision.slate))])
-    assert len({tuple(sorted(decision.shortlist)) for decision in popular}) <= 25
+        source = NO_SOURCE if decision.event_id in asked else SOURCE_NAMES.index("popular")
+        assert set(decision.sources) == {source}
+        assert decision.slate == list(range(len(decision.slate)))
+        assert set(decision.propensities) == {1.0}
+    # The shortlist is the same for all but for the item that is looked at.
+    assert len({tuple(sorted(each.shortlist)) for each in popular if each.event_id not in asked}) <= 25
+
+
+def test_ranked_shows_the_first_items_of_the_shortlist_from_which_others_choose() -> None:
+    shown = {decision.event_ref: decision for decision in logged(shadowed(500), shadow=False)}
+    ranked = [decision for decision in logged(shadowed(500), shadow=True) if decision.policy == "ranked"]
+    compared = [each for each in ranked if shown[each.event_ref].policy not in ("popular", "q")]
+    assert len(compared) > 50
+    for decision in compared:
+        assert decision.shortlist == shown[decision.event_ref].shortlist
+        assert decision.slate == list(range(len(decision.slate)))
+        assert decision.propensities == [1.0] * len(decision.slate)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.policies.assignment import assign
-from streams.core.policies.decision_id import decision_id
-from streams.core.policies.uniforms import draw
+from streams.core.behaviour.decider import decision_id
+from streams.core.experiments.assignment import assign
+from streams.core.sampling import draw
 
-SHARES = {"control": 0.2, "bandit": 0.5, "q": 0.3}
+SHARES = {"random": 0.2, "bandit": 0.5, "q": 0.3}
 N = 20_000
 
 
@@ -39,15 +39,15 @@ def test_nobody_changes_hands_but_from_a_policy_that_lost_or_to_one_that_gained(
     before: int, after: int, control: int
 ) -> None:
     users = [f"user-{user}" for user in range(200)]
-    old = {"control": control / 200, "q": before / 200, "bandit": 1.0 - (control + before) / 200}
-    new = {"control": control / 200, "q": after / 200, "bandit": 1.0 - (control + after) / 200}
+    old = {"random": control / 200, "q": before / 200, "bandit": 1.0 - (control + before) / 200}
+    new = {"random": control / 200, "q": after / 200, "bandit": 1.0 - (control + after) / 200}
     for user in users:
         here, there = assign(user, old, "salt"), assign(user, new, "salt")
         assert here == there or new[here] < old[here] or new[there] > old[there]
 
 
 def test_a_change_of_shares_moves_hardly_more_shoppers_than_it_must() -> None:
-    new = {"control": 0.2, "bandit": 0.4, "q": 0.4}
+    new = {"random": 0.2, "bandit": 0.4, "q": 0.4}
     moved = np.mean([assign(f"user-{user}", SHARES, "") != assign(f"user-{user}", new, "") for user in range(N)])
     assert 0.1 - 5 * np.sqrt(0.1 / N) < moved < 0.15
 
@@ -82,7 +82,7 @@ NAMED = ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q"
     "other",
     [
         ("clickstream-0-2", "bandit", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
-        ("clickstream-0-1", "control", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
+        ("clickstream-0-1", "random", ["a", "b"], [0.5, 0.25], {"bandit": 3, "q": 0}),
         ("clickstream-0-1", "bandit", ["b", "a"], [0.5, 0.25], {"bandit": 3, "q": 0}),
         ("clickstream-0-1", "bandit", ["ab"], [0.5, 0.25], {"bandit": 3, "q": 0}),
         ("clickstream-0-1", "bandit", ["a", "b"], [0.5, 0.25 + 2**-54], {"bandit": 3, "q": 0}),

@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from streams.contract.arrays import pack_arrays
 from streams.contract.errors import BrokenInvariant
-from streams.contract.policies import DEFAULT_POLICIES, SquareCB, Thompson, Uniform
-from streams.contract.records import Parameters
+from streams.contract.records import NO_SOURCE, Parameters
 from streams.contract.settings import Decisions
+from streams.contract.settings.policies import CONTROLS, DEFAULT_POLICIES, SquareCB, Thompson, Uniform
 from streams.core.policies.choice import Choices, decide, deciding_policies
-from streams.core.policies.features import FINGERPRINT, N_FEATURES
-from streams.core.policies.models import UNTRAINED, PolicyModels
-from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NO_KIND, NOTHING, action_masks
-from streams.core.retrieval.shortlist import KINDS
+from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NOTHING, action_masks
+from streams.core.policies.reward_models import UNTRAINED, PolicyModels
+from streams.core.policies.slate_features import FINGERPRINT, N_FEATURES
+from streams.core.retrieval.shortlist import SOURCE_NAMES
 
 WIDTH = 20
 SETTINGS = Decisions(
     slate=5, q_epsilon=0.2, policies=DEFAULT_POLICIES | {"dice": Uniform(), "own": Thompson(learns_from="own")}
 )
 NO_FLOOR = msgspec.structs.replace(SETTINGS, policies={"bandit": SquareCB(floor=0.0)})
-POLICIES = ("control", "bandit", "q", "thompson", "epsilon", "linucb", "greedy", "dice", "own")
+POLICIES = ("random", "ranked", "popular", "bandit", "q", "thompson", "epsilon", "linucb", "greedy", "dice", "own")
 
 
 def bandit(
@@ -55,14 +55,14 @@ def batch(n: int, seed: int) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     n_items = random.integers(0, WIDTH + 1, n)
     there = np.arange(WIDTH) < n_items[:, None]
-    kinds = np.where(there, random.integers(0, len(KINDS), (n, WIDTH)), -1)
+    sources = np.where(there, random.integers(0, len(SOURCE_NAMES), (n, WIDTH)), -1)
     return {
         "deciders": random.choice(POLICIES, n).tolist(),
         "features": random.random((n, WIDTH, N_FEATURES)) * there[:, :, None],
         "n_items": n_items,
-        "kinds": kinds,
+        "sources": sources,
         "states": random.integers(0, N_STATES, n),
-        "masks": action_masks(kinds),
+        "masks": action_masks(sources),
         "uniforms": random.random((n, SETTINGS.slate + 2)),
     }
 
@@ -98,18 +98,28 @@ def test_before_anything_is_learned_every_slate_is_uniform() -> None:
     assert (choices.scores[filled] == 0.0).all()
 
 
+def test_the_ranked_controls_show_the_shortlist_in_its_order_and_say_that_it_was_certain() -> None:
+    asked = batch(300, 3)
+    asked["deciders"] = ["ranked", "popular"] * 150
+    slates, propensities, *_ = made(asked, learned())
+    for slate, certain, n in zip(slates.tolist(), propensities.tolist(), asked["n_items"].tolist(), strict=True):
+        filled = min(n, SETTINGS.slate)
+        assert slate[:filled] == list(range(filled))
+        assert certain[:filled] == [1.0] * filled
+
+
 def test_what_learns_nothing_has_no_scores_and_only_the_q_agent_has_kinds() -> None:
     asked = batch(300, 2)
     choices = made(asked, learned())
     policy = np.array(asked["deciders"])
     filled = choices.slates >= 0
-    learns = (policy != "control") & (policy != "dice")
+    learns = ~np.isin(policy, [*CONTROLS, "dice"])
     assert np.isnan(choices.scores[~learns]).all()
     assert not np.isnan(choices.scores[learns[:, None] & filled]).any()
     assert np.isnan(choices.scores[~filled]).all()
-    assert (choices.kinds[policy != "q"] == NO_KIND).all()
-    assert (choices.kind_probabilities[policy != "q"] == 1.0).all()
-    assert (choices.kinds[(policy == "q") & (asked["n_items"] > 0)] >= 0).all()
+    assert (choices.sources[policy != "q"] == NO_SOURCE).all()
+    assert (choices.source_probabilities[policy != "q"] == 1.0).all()
+    assert (choices.sources[(policy == "q") & (asked["n_items"] > 0)] >= 0).all()
 
 
 def test_scores_are_those_of_the_items_shown() -> None:
@@ -117,7 +127,7 @@ def test_scores_are_those_of_the_items_shown() -> None:
     choices = made(asked, models)
     for place, policy in enumerate(asked["deciders"]):
         for slot, item in enumerate(choices.slates[place]):
-            if policy not in ("control", "dice") and item >= 0:
+            if policy not in (*CONTROLS, "dice") and item >= 0:
                 score = asked["features"][place, item] @ models.rewards["own" if policy == "own" else "bandit"].theta
                 assert choices.scores[place, slot] == pytest.approx(score)
 
@@ -126,12 +136,12 @@ def test_the_q_agents_kind_fills_the_slate_first() -> None:
     asked = batch(300, 4)
     asked["deciders"] = ["q"] * 300
     choices = made(asked, learned())
-    for slate, kind, kinds in zip(choices.slates, choices.kinds, asked["kinds"], strict=True):
-        shown = kinds[slate[slate >= 0]]
-        assert len(shown) == (0 if kind == NOTHING else min(SETTINGS.slate, int((kinds >= 0).sum())))
-        n_first = min(int((kinds == kind).sum()), len(shown))
-        assert (shown[:n_first] == kind).all()
-        assert (shown[n_first:] != kind).all()
+    for slate, source, sources in zip(choices.slates, choices.sources, asked["sources"], strict=True):
+        shown = sources[slate[slate >= 0]]
+        assert len(shown) == (0 if source == NOTHING else min(SETTINGS.slate, int((sources >= 0).sum())))
+        n_first = min(int((sources == source).sum()), len(shown))
+        assert (shown[:n_first] == source).all()
+        assert (shown[n_first:] != source).all()
 
 
 def test_the_q_agent_follows_its_table() -> None:
@@ -139,9 +149,9 @@ def test_the_q_agent_follows_its_table() -> None:
     asked["deciders"] = ["q"] * 300
     models = learned()
     choices = made(asked, models, msgspec.structs.replace(SETTINGS, q_epsilon=0.0))
-    for kind, state, mask in zip(choices.kinds.tolist(), asked["states"], asked["masks"].tolist(), strict=True):
+    for source, state, mask in zip(choices.sources.tolist(), asked["states"], asked["masks"].tolist(), strict=True):
         available = [other for other in range(N_ACTIONS) if mask >> other & 1]
-        assert kind == max(available, key=lambda other: models.table[state, other])
+        assert source == max(available, key=lambda other: models.table[state, other])
 
 
 def test_what_was_learned_is_exploited_the_more_was_learned() -> None:
@@ -164,24 +174,24 @@ def test_a_bandit_that_learns_from_its_own_slates_comes_to_beat_the_control() ->
     truth = np.where(random.random(N_FEATURES) < 0.3, 0.1, 0.0)
     precision, moment = np.eye(N_FEATURES), np.zeros(N_FEATURES)
     models, examples = PolicyModels(SETTINGS), 0
-    shown: dict[str, list[float]] = {"control": [], "bandit": []}
+    shown: dict[str, list[float]] = {"random": [], "bandit": []}
     for number in range(12):
         asked = batch(400, 100 + number)
-        asked["deciders"] = ["bandit", "control"] * 200
+        asked["deciders"] = ["bandit", "random"] * 200
         choices = made(asked, models)
         filled = choices.slates >= 0
         vectors = asked["features"][np.nonzero(filled)[0], choices.slates[filled]]
         clicks = random.random(len(vectors)) < vectors @ truth
-        is_control = (np.array(asked["deciders"]) == "control")[np.nonzero(filled)[0]]
+        is_control = (np.array(asked["deciders"]) == "random")[np.nonzero(filled)[0]]
         if number >= 6:
-            shown["control"] += (vectors @ truth)[is_control].tolist()
+            shown["random"] += (vectors @ truth)[is_control].tolist()
             shown["bandit"] += (vectors @ truth)[~is_control].tolist()
         precision += vectors.T @ vectors
         moment += vectors.T @ clicks
         examples += len(vectors)
         models.apply(bandit(number + 1, examples, theta=np.linalg.solve(precision, moment)))
     deviation = np.sqrt(sum(np.var(values) / len(values) for values in shown.values()))
-    assert np.mean(shown["bandit"]) - np.mean(shown["control"]) > 5.0 * deviation
+    assert np.mean(shown["bandit"]) - np.mean(shown["random"]) > 5.0 * deviation
 
 
 def test_versions_follow_the_feed_and_older_decisions_keep_theirs() -> None:
@@ -212,7 +222,7 @@ def test_parameters_of_other_features_states_or_learners_change_nothing(paramete
 
 def test_a_policy_that_does_not_exist_stops_the_worker() -> None:
     asked = batch(2, 7)
-    asked["deciders"] = ["control", "oracle"]
+    asked["deciders"] = ["random", "oracle"]
     with pytest.raises(BrokenInvariant, match="oracle"):
         made(asked, PolicyModels(SETTINGS))
 

@@ -1,4 +1,4 @@
-"""The Q agent finds the best kinds, never chooses one that has no candidate, and knows its probabilities."""
+"""The Q agent finds the best sources, never chooses one that has no candidate, and knows its probabilities."""
 
 from itertools import product
 
@@ -11,7 +11,7 @@ from streams.core.policies.q_agent import (
     N_STATES,
     NOTHING,
     action_masks,
-    choose_kinds,
+    choose_sources,
     learn,
     session_state,
 )
@@ -31,12 +31,12 @@ def test_kinds_are_chosen_as_often_as_their_probabilities_say(mask: int) -> None
     n, epsilon = 20_000, 0.3
     values = np.tile([1.0, 3.0, 3.0, 2.0, 0.5, 2.5], (n, 1))
     explores, picks = np.random.default_rng(mask).random((2, n))
-    chosen = choose_kinds(values, np.full(n, mask), epsilon, explores, picks)
-    available = [kind for kind in range(N_ACTIONS) if mask >> kind & 1]
+    chosen = choose_sources(values, np.full(n, mask), epsilon, explores, picks)
+    available = [source for source in range(N_ACTIONS) if mask >> source & 1]
     total = 0.0
-    for kind in range(N_ACTIONS):
-        same = chosen.kinds == kind
-        if kind not in available:
+    for source in range(N_ACTIONS):
+        same = chosen.sources == source
+        if source not in available:
             assert not same.any()
             continue
         probability = float(chosen.probabilities[same][0])
@@ -44,16 +44,16 @@ def test_kinds_are_chosen_as_often_as_their_probabilities_say(mask: int) -> None
         assert abs(same.mean() - probability) < 5.0 * np.sqrt(probability * (1.0 - probability) / n) + 1e-12
         total += probability
     assert total == pytest.approx(1.0)
-    greedy = max(available, key=lambda kind: (values[0, kind], -kind))
-    assert chosen.probabilities[chosen.kinds == greedy][0] == pytest.approx(1.0 - epsilon + epsilon / len(available))
+    greedy = max(available, key=lambda source: (values[0, source], -source))
+    assert chosen.probabilities[chosen.sources == greedy][0] == pytest.approx(1.0 - epsilon + epsilon / len(available))
 
 
 def test_without_candidates_nothing_is_shown_for_sure() -> None:
     for explore in (0.1, 0.9):
-        chosen = choose_kinds(
+        chosen = choose_sources(
             np.ones((1, N_ACTIONS)), action_masks(np.zeros((1, 0), np.int64)), 0.5, np.array([explore]), np.array([0.9])
         )
-        assert chosen.kinds.tolist() == [NOTHING]
+        assert chosen.sources.tolist() == [NOTHING]
         assert chosen.probabilities.tolist() == [1.0]
 
 

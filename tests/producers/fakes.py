@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from producers.publisher import OnDelivered
-from producers.simulator.feedback import Claims
+from producers.simulator.recommendation_reader import Claims
 from streams.contract.events import Event
 from streams.contract.partitioning import partition_of
 from streams.contract.records import Recommendation, RecommendedItem
@@ -66,7 +66,7 @@ class Decider(Claims):
         self,
         choose: Callable[[str], list[str] | None],
         delay: int = 50,
-        policy: Callable[[str], str] = lambda _: "control",
+        policy: Callable[[str], str] = lambda _: "random",
     ) -> None:
         super().__init__()
         self.claims: list[str] = []

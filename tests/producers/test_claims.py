@@ -5,12 +5,13 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.simulator.feedback import Claims
+from producers.simulator.recommendation_reader import Claims
 from streams.contract.records import Recommendation
+from tests.timeouts import HANG_S
 
 
 def decision(ref: str) -> Recommendation:
-    return Recommendation(f"{ref}/d", ref, "u", 0, "control", [], {})
+    return Recommendation(f"{ref}/d", ref, "u", 0, "random", [], {})
 
 
 Moves = st.lists(st.tuples(st.sampled_from(["offer", "claim"]), st.integers(0, 6)), max_size=40)
@@ -39,7 +40,7 @@ def test_each_claim_is_met_once_and_repeats_are_dropped(moves: list[tuple[str, i
 
 def test_the_first_of_two_decisions_at_one_event_holds() -> None:
     claims = Claims()
-    first, second = (Recommendation(f"a/{digest}", "a", "u", 0, "control", [], {}) for digest in "12")
+    first, second = (Recommendation(f"a/{digest}", "a", "u", 0, "random", [], {}) for digest in "12")
     claims.offer([first, second])
     assert claims.claim("a") == first
     claims.offer([second])
@@ -72,6 +73,6 @@ def test_waiting_ends_when_a_claimed_decision_comes() -> None:
     thread = threading.Thread(target=lambda: claims.offer([decision("b"), decision("a")]))
     thread.start()
     while not (found := claims.arrived()):
-        claims.wait(20.0)
+        claims.wait(HANG_S)
     thread.join()
     assert [each.event_ref for each in found] == ["a"]

@@ -27,11 +27,8 @@ def plans_of(gaps: list[list[int]]) -> Iterator[Plan]:
 def test_steps_come_in_the_order_of_time_and_none_is_lost(gaps: list[list[int]]) -> None:
     queue = EventQueue(plans_of(gaps))
     taken = []
-    while queue.next_ms < 1 << 40:
-        due_ms = queue.next_ms
-        session = queue.pop()
+    while (session := queue.pop((1 << 40) - 1)) is not None:
         step = session.take()
-        assert step.timestamp_ms == due_ms
         taken.append((step.timestamp_ms, session.number, step.order))
         queue.push(session)
     assert [time for time, _, _ in taken] == sorted(time for time, _, _ in taken)
@@ -39,6 +36,39 @@ def test_steps_come_in_the_order_of_time_and_none_is_lost(gaps: list[list[int]])
         (plan.number, step.order) for plan in plans_of(gaps) for step in plan.steps if step.timestamp_ms < 1 << 40
     ]
     assert sorted((number, order) for _, number, order in taken) == sorted(expected)
+
+
+@given(st.lists(Gaps, min_size=2, max_size=8), st.data())
+def test_who_is_held_does_nothing_until_released(gaps: list[list[int]], data: st.DataObject) -> None:
+    """Two users: their sessions are the even and the odd ones, and overlap."""
+    queue = EventQueue(plan._replace(user=plan.number % 2) for plan in plans_of(gaps))
+    held: set[int] = set()
+    taken: dict[int, list[int]] = {0: [], 1: []}
+    while True:
+        session = queue.pop((1 << 40) - 1)
+        if session is None:
+            if not held:
+                break
+            queue.release(held.pop())
+            continue
+        assert session.user not in held
+        taken[session.user].append(session.take().timestamp_ms)
+        if data.draw(st.booleans()):
+            queue.hold(session.user)
+            held.add(session.user)
+        queue.push(session)
+    assert all(times == sorted(times) for times in taken.values())
+    assert sum(map(len, taken.values())) == sum(map(len, gaps))
+
+
+def test_a_step_after_the_limit_is_not_taken() -> None:
+    queue = EventQueue(plans_of([[0, 5]]))
+    first = queue.pop(0)
+    assert first is not None
+    first.take()
+    queue.push(first)
+    assert queue.pop(4) is None
+    assert queue.pop(5) is first
 
 
 @given(Gaps, st.lists(st.integers(0, 30), max_size=5))

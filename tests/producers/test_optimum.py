@@ -5,10 +5,11 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from producers.simulator.behaviour import ClickContext, true_click_probability
+from producers.simulator.ground_truth import ClickContext
 from producers.simulator.optimum import Look, best_expected_clicks
 from producers.simulator.parameters import SimulationParameters
 from producers.simulator.population import Population, draw_population
+from tests.producers.truth import true_click_probability
 
 
 @pytest.fixture(scope="module")

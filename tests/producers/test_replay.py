@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.replay.formats import FORMATS
 from producers.replay.replay import parse_speed, replay
-from streams.contract.errors import ConfigurationError, UnreadableSource
-from streams.contract.events import Event, Kind, decode_event, encode_event
+from streams.contract.errors import ConfigurationError, UndeliveredOutput, UnreadableSource
+from streams.contract.event_kinds import Kind
+from streams.contract.events import Event, decode_event, encode_event
 from tests.producers.fakes import ListSink
+from tests.producers.files import read_taobao
 
 HEADER = "user_id,item_id,category_id,behavior,timestamp\n"
 LINES = "7,100,5,pv,1511658000\n8,101,6,cart,1511658002\n7,100,5,buy,1511658001\n7,102,5,fav,1511658010\n"
-read_taobao = FORMATS["taobao"]
 
 
 def file_of(folder: Path, text: str | bytes) -> Path:
@@ -67,7 +67,6 @@ def test_a_header_counts_as_a_line_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"",
         HEADER.encode(),
         b"7,100,5,pv",
         b"7,100,5,pv,1511658000,1",
@@ -166,6 +165,29 @@ def test_a_stop_ends_the_waiting_for_workers_and_still_ticks() -> None:
     summary = replay(views(0, 0), sink, on_progress=fill, should_stop=lambda: next(answers))
     assert summary.stopped
     assert [event.kind for event in sink.events] == ["view", "tick", "tick", "tick", "tick"]
+
+
+def test_an_error_in_the_middle_is_said_and_the_ticks_come_all_the_same() -> None:
+    def broken() -> Iterator[Event]:
+        yield from views(10, 30, 20)
+        raise UnreadableSource("behavior.csv, line 4: not a line")
+
+    sink = ListSink()
+    summary = replay(broken(), sink)
+    assert summary.error == "behavior.csv, line 4: not a line"
+    assert [event.kind for event in sink.events] == ["view"] * 3 + ["tick"] * 4
+    assert (summary.produced, summary.last_timestamp_ms) == (7, 30_000)
+
+
+def test_a_client_that_can_never_deliver_again_says_how_many_events_it_was_given() -> None:
+    class DeadSink(ListSink):
+        def publish(self, event: Event, on_delivered: object = None, *, partition: int | None = None) -> None:
+            if len(self.events) == 2:
+                raise UndeliveredOutput("clickstream: fenced")
+            super().publish(event, partition=partition)
+
+    with pytest.raises(UndeliveredOutput, match="clickstream: fenced; 2 events were handed to the client before"):
+        replay(views(10, 30, 20), DeadSink())
 
 
 @pytest.mark.data

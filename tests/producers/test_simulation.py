@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -13,14 +12,17 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from producers.lag import LagGate
 from producers.publisher import Publisher
-from producers.simulator.feedback import RecommendationReader
-from producers.simulator.parameters import SimulationParameters
-from producers.simulator.simulate import Simulation, organic_events
+from producers.simulator.closed_loop import fit_to_event_time, fit_to_workers, simulate_closed_loop
+from producers.simulator.parameters import START_MS, SimulationParameters
+from producers.simulator.recommendation_reader import RecommendationReader
+from producers.simulator.simulation import Simulation, organic_events
+from streams.brokers.embedded import EmbeddedBroker
+from streams.contract.errors import ConfigurationError, RefusedStart
 from streams.contract.events import Event, decode_event
 from streams.contract.records import JSON, Recommendation, RecommendedItem, event_ref
-from streams.contract.settings import Kafka
-from streams.ops.broker import EmbeddedBroker
+from streams.contract.settings import Kafka, Settings, Time
 from tests.producers.fakes import Decider, ListSink
+from tests.timeouts import HANG_S, Deadline
 
 N_ITEMS = 400
 PARAMETERS = SimulationParameters(
@@ -64,6 +66,18 @@ def test_no_event_is_later_than_the_skew_and_no_user_goes_back_in_time(delay: in
     assert len({event.event_id for event in sink.events}) == len(sink.events)
 
 
+@pytest.mark.parametrize("max_skew_s", [30.0, 3600.0])
+def test_a_user_acts_in_the_order_of_time_however_far_others_are(max_skew_s: float) -> None:
+    """Users have several sessions each, and the next may be due while they wait in the one before."""
+    sink = ListSink()
+    parameters = patient(n_users=30, max_skew_s=max_skew_s, events_per_second=0.5, events=1500)
+    Simulation(parameters, sink, Decider(uniform_slate, 100)).run()
+    by_user: dict[str | None, list[int]] = defaultdict(list)
+    for event in sink.events:
+        by_user[event.user_id].append(event.timestamp_ms)
+    assert all(times == sorted(times) for times in by_user.values())
+
+
 def test_feedback_echoes_the_decision_of_its_user() -> None:
     sink, decider = ListSink(), Decider(uniform_slate)
     summary = Simulation(patient(), sink, decider).run()
@@ -101,21 +115,21 @@ def test_clicks_happen_as_often_as_is_true_of_what_was_shown() -> None:
     favourites = [f"item-{item}" for item in range(N_ITEMS)]
 
     def choose(ref: str) -> list[str]:
-        return uniform_slate(ref) if policy(ref) == "control" else favourites[:5]
+        return uniform_slate(ref) if policy(ref) == "random" else favourites[:5]
 
     def policy(ref: str) -> str:
-        return "control" if int(ref.rsplit("-", 1)[1]) % 2 else "fixed"
+        return "random" if int(ref.rsplit("-", 1)[1]) % 2 else "fixed"
 
     summary = Simulation(patient(events=20_000), ListSink(), Decider(choose, policy=policy)).run()
-    assert set(summary.policies) == {"control", "fixed"}
+    assert set(summary.policies) == {"random", "fixed"}
     assert sum(truth.slates for truth in summary.policies.values()) >= summary.by_kind["impression"]
     for truth in summary.policies.values():
         assert truth.items == 5 * truth.slates
         # Clicks are a sum of independent Bernoulli draws: the variance is below the mean.
         assert abs(truth.clicks - truth.expected_clicks) < 4 * truth.expected_clicks**0.5
-        assert truth.true_click_rate == truth.expected_clicks / truth.items
         assert truth.regret == truth.best_clicks - truth.expected_clicks > 0.0
-    assert 0.01 < summary.policies["control"].true_click_rate < 0.1
+    control = summary.policies["random"]
+    assert 0.01 < control.expected_clicks / control.items < 0.1
 
 
 def test_clicks_lead_to_further_views_carts_and_purchases() -> None:
@@ -160,7 +174,7 @@ def test_a_view_that_is_delivered_too_late_changes_nothing() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wall clock that passes by being looked at."""
     ticks = itertools.count()
-    monkeypatch.setattr("producers.simulator.simulate.time.monotonic", lambda: 0.01 * next(ticks))
+    monkeypatch.setattr("producers.simulator.simulation.time.monotonic", lambda: 0.01 * next(ticks))
 
 
 def fallbacks(decider: Decider, grace_s: float) -> int:
@@ -194,7 +208,7 @@ def test_only_a_share_of_the_views_waits() -> None:
 def test_items_of_another_shop_are_shown_and_never_clicked() -> None:
     sink = ListSink()
     summary = Simulation(patient(), sink, Decider(lambda _: ["elsewhere-1", "elsewhere-2"])).run()
-    truth = summary.policies["control"]
+    truth = summary.policies["random"]
     assert summary.unknown_items == truth.items == 2 * truth.slates > 0
     assert (truth.clicks, truth.expected_clicks) == (0, 0.0)
     assert summary.by_kind["impression"] > 0
@@ -243,13 +257,13 @@ class Recommender(threading.Thread):
                     continue
                 ref = event_ref("clickstream", partition, offset)
                 items = [RecommendedItem(item, None, 0.05, "random") for item in uniform_slate(ref)]
-                decision = Recommendation(f"{ref}/d", ref, event.user_id, event.timestamp_ms, "control", items, {})
+                decision = Recommendation(f"{ref}/d", ref, event.user_id, event.timestamp_ms, "random", items, {})
                 for _ in range(2 if offset % 10 == 0 else 1):
                     self._producer.produce("recommendations", JSON.encode(decision), event.user_id.encode())
             self._producer.poll(0)
             if first is not None:
                 self._consumer.commit(asynchronous=True)
-        self._producer.flush(5)
+        self._producer.flush(HANG_S)
         self._consumer.close()
 
 
@@ -259,16 +273,17 @@ def broker() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
+@pytest.mark.broker
 def test_the_loop_closes_over_a_broker(broker: EmbeddedBroker) -> None:
-    kafka = Kafka(bootstrap_servers=broker.bootstrap_servers)
+    settings = Settings(kafka=Kafka(bootstrap_servers=broker.bootstrap_servers))
     recommender = Recommender(broker.bootstrap_servers, partitions=2)
     recommender.start()
     try:
         with (
-            RecommendationReader(kafka) as recommendations,
-            Publisher(kafka, LagGate(kafka, bound_records=1000)) as publisher,
+            RecommendationReader(settings) as recommendations,
+            Publisher(settings, LagGate(settings, bound_records=1000)) as publisher,
         ):
-            parameters = patient(decision_timeout_s=20.0, first_decision_timeout_s=30.0)
+            parameters = patient(decision_timeout_s=HANG_S, first_decision_timeout_s=HANG_S)
             summary = Simulation(parameters, publisher, recommendations).run()
             assert (publisher.delivered, publisher.failed) == (summary.produced, 0)
     finally:
@@ -282,26 +297,58 @@ def test_the_loop_closes_over_a_broker(broker: EmbeddedBroker) -> None:
     assert summary.by_kind["click"] > 50
 
 
+@pytest.mark.broker
 def test_the_reader_starts_at_the_end_and_counts_what_it_cannot_read(broker: EmbeddedBroker) -> None:
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "linger.ms": 0})
 
     def produce(value: bytes) -> None:
         producer.produce("recommendations", value)
-        producer.flush(10)
+        assert producer.flush(HANG_S) == 0
 
     def decision(ref: str) -> bytes:
-        return JSON.encode(Recommendation(f"{ref}/d", ref, "u", 0, "control", [], {}))
+        return JSON.encode(Recommendation(f"{ref}/d", ref, "u", 0, "random", [], {}))
 
     produce(decision("old"))
-    with RecommendationReader(Kafka(bootstrap_servers=broker.bootstrap_servers)) as reader:
+    with RecommendationReader(Settings(kafka=Kafka(bootstrap_servers=broker.bootstrap_servers))) as reader:
         assert reader.claim("old") is None
         assert reader.claim("new") is None
         for value in (b"no JSON", decision("new")):
             produce(value)
-        deadline_s = time.monotonic() + 20
+        deadline = Deadline(lambda: (arrived, reader.unreadable))
         arrived: list[Recommendation] = []
-        while time.monotonic() < deadline_s and not (arrived and reader.unreadable):
+        while not (arrived and reader.unreadable):
+            deadline.check()
             reader.wait(0.1)
             arrived += reader.arrived()
     assert [each.event_ref for each in arrived] == ["new"]
     assert reader.unreadable == 1
+
+
+def test_no_event_is_late_for_the_workers_and_the_closing_ticks_mature_every_label() -> None:
+    for lateness_s in (60.0, 300.0, 7200.0):
+        settings = Settings(time=Time(allowed_lateness_s=lateness_s))
+        fitted = fit_to_workers(SimulationParameters(), settings)
+        assert 0.5 * lateness_s < fitted.max_skew_s < lateness_s
+        assert fitted.mature_s >= lateness_s + max(target.horizon_s for target in settings.targets)
+
+
+def test_a_skew_that_makes_events_late_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"max_skew_s is 300\.0.*allowed_lateness_s"):
+        simulate_closed_loop(Settings(), SimulationParameters(max_skew_s=300.0), lambda: True, print)
+
+
+def test_a_second_simulation_begins_where_the_first_ended_and_its_events_are_no_retries() -> None:
+    first = SimulationParameters(events=300, n_users=50)
+    assert fit_to_event_time(first, -1, START_MS) == first
+    later_ms = START_MS + 86_400_000
+    second = fit_to_event_time(first, later_ms, later_ms + 86_400_000)
+    before, after = list(organic_events(first)), list(organic_events(second))
+    assert min(event.timestamp_ms for event in after) >= later_ms
+    assert not {event.event_id for event in before} & {event.event_id for event in after}
+    assert not {event.session_id for event in before} & {event.session_id for event in after}
+
+
+def test_a_simulation_that_would_end_ahead_of_the_brokers_clock_is_refused() -> None:
+    now_ms = START_MS + 86_400_000
+    with pytest.raises(RefusedStart, match="would be ahead of the broker's clock"):
+        fit_to_event_time(SimulationParameters(events=300), now_ms - 1000, now_ms)

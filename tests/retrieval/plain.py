@@ -3,7 +3,7 @@
 from itertools import chain, zip_longest
 
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
-from streams.core.retrieval.context import Context
+from streams.core.retrieval.context import ShopperContext
 from streams.core.retrieval.rules import LAST_ITEMS, rank
 from streams.core.retrieval.shortlist import Shortlist
 
@@ -16,12 +16,12 @@ def closest(catalogue: Catalogue, item: int) -> list[tuple[int, float]]:
     return [(other, share) for other, share in rules if other >= 0]
 
 
-def last_items(catalogue: Catalogue, context: Context) -> list[int]:
+def last_items(catalogue: Catalogue, context: ShopperContext) -> list[int]:
     names = [context.item_id, *(name for name in context.session_items[:LAST_ITEMS] if name != context.item_id)]
     return [item for item in map(catalogue.find, names) if item is not None]
 
 
-def plain_shortlist(catalogue: Catalogue, context: Context, size: int) -> Shortlist:
+def plain_shortlist(catalogue: Catalogue, context: ShopperContext, size: int) -> Shortlist:
     current = catalogue.find(context.item_id)
     category = catalogue.find_category(context.category)
     if category == NO_CATEGORY and current is not None:

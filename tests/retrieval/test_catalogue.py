@@ -1,4 +1,4 @@
-"""The catalogue says what the feed said last, however it came, and its top lists are those of a full sort."""
+"""The catalogue says what the global table said last, however it came, and its top lists are those of a full sort."""
 
 from collections.abc import Sequence
 from math import inf, log, log2, nan
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
-from streams.core.retrieval import tops
+from streams.core.retrieval import top_k
 from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
 
 HALF_LIFE_MS = 100_000
@@ -62,17 +62,19 @@ def by_id(made: Catalogue) -> dict[str, list[str]]:
 
 
 @given(st.lists(summaries, max_size=60), st.data())
-def test_lists_are_those_of_a_full_sort_however_the_feed_is_cut(feed: list[ItemSummary], data: st.DataObject) -> None:
+def test_lists_are_those_of_a_full_sort_however_the_feed_is_cut(
+    global_table: list[ItemSummary], data: st.DataObject
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("N_OVERALL", "N_CATEGORY", "N_NEWEST"):
-            patch.setattr(tops, name, 4)
-        at_once, piecemeal = catalogue(*feed), Catalogue(SETTINGS)
-        left = feed
+            patch.setattr(top_k, name, 4)
+        at_once, piecemeal = catalogue(*global_table), Catalogue(SETTINGS)
+        left = global_table
         while left:
             size = data.draw(st.integers(1, len(left)))
             piecemeal.apply(left[:size])
             left = left[size:]
-    last = {one.item_id: one for one in feed}
+    last = {one.item_id: one for one in global_table}
     standing = {
         one.item_id: log2(one.popularity) + one.updated_ms / HALF_LIFE_MS for one in last.values() if one.popularity
     }
@@ -90,10 +92,10 @@ def test_lists_are_those_of_a_full_sort_however_the_feed_is_cut(feed: list[ItemS
 
 
 @given(st.lists(summaries, max_size=20, unique_by=lambda one: one.item_id), st.randoms(use_true_random=False))
-def test_the_order_in_which_items_arrive_does_not_matter(feed: list[ItemSummary], random: object) -> None:
-    shuffled = list(feed)
+def test_the_order_in_which_items_arrive_does_not_matter(global_table: list[ItemSummary], random: object) -> None:
+    shuffled = list(global_table)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis' random is typed as an object only
-    one, other = catalogue(*feed), catalogue(*shuffled)
+    one, other = catalogue(*global_table), catalogue(*shuffled)
     assert by_id(one) == by_id(other)
     for item_id in one.ids:
         mine, theirs = one.find(item_id), other.find(item_id)
@@ -106,9 +108,9 @@ def test_the_order_in_which_items_arrive_does_not_matter(feed: list[ItemSummary]
 
 
 def test_equally_popular_items_are_listed_alike_in_whatever_order_they_arrive() -> None:
-    feed = [summary(f"item-{number}", "hats") for number in range(100)]
-    lists = by_id(catalogue(*feed))
-    assert lists == by_id(catalogue(*reversed(feed)))
+    global_table = [summary(f"item-{number}", "hats") for number in range(100)]
+    lists = by_id(catalogue(*global_table))
+    assert lists == by_id(catalogue(*reversed(global_table)))
     assert lists["popular"] != sorted(lists["popular"])
 
 
@@ -117,13 +119,13 @@ def test_an_item_that_changes_its_category_makes_room_in_the_one_it_leaves() -> 
     made.apply([summary("item-0", "shoes", popularity=100.0)])
     lists = by_id(made)
     assert lists["shoes"] == ["item-0"]
-    assert lists["hats"] == [f"item-{number}" for number in range(1, 1 + tops.N_CATEGORY)]
+    assert lists["hats"] == [f"item-{number}" for number in range(1, 1 + top_k.N_CATEGORY)]
 
 
 def test_an_item_that_turns_out_to_be_older_makes_room_among_the_newest() -> None:
-    made = catalogue(*(summary(f"item-{number}", first_seen_ms=number) for number in range(tops.N_NEWEST + 1)))
-    made.apply([summary(f"item-{tops.N_NEWEST}", first_seen_ms=-1)])
-    assert by_id(made)["newest"] == [f"item-{number}" for number in reversed(range(tops.N_NEWEST))]
+    made = catalogue(*(summary(f"item-{number}", first_seen_ms=number) for number in range(top_k.N_NEWEST + 1)))
+    made.apply([summary(f"item-{top_k.N_NEWEST}", first_seen_ms=-1)])
+    assert by_id(made)["newest"] == [f"item-{number}" for number in reversed(range(top_k.N_NEWEST))]
 
 
 def test_an_item_that_is_no_longer_seen_sinks_below_what_is() -> None:
@@ -181,16 +183,16 @@ MAX_ITEMS = 16
 FEW = Settings(items=Items(half_life_s=HALF_LIFE_MS / 1000, neighbours=3, max_items=MAX_ITEMS))
 
 
-def forget(known: dict[str, ItemSummary | None], keep: int) -> dict[str, ItemSummary | None]:
+def forget(decision_context: dict[str, ItemSummary | None], keep: int) -> dict[str, ItemSummary | None]:
     """The plain way: sort all, drop the rest, and drop their names from the lists of those who stay."""
 
     def recency(name: str) -> tuple[int, int]:
-        one = known[name]
+        one = decision_context[name]
         return (1, 0) if one is None else (-one.updated_ms, crc32(name.encode()))
 
-    stay = set(sorted(known, key=recency)[:keep])
+    stay = set(sorted(decision_context, key=recency)[:keep])
     left: dict[str, ItemSummary | None] = {}
-    for name, one in known.items():
+    for name, one in decision_context.items():
         if name in stay:
             left[name] = one
             if one is not None:
@@ -203,16 +205,16 @@ def forget(known: dict[str, ItemSummary | None], keep: int) -> dict[str, ItemSum
 
 @given(st.lists(st.lists(summaries, min_size=1, max_size=6), max_size=12))
 def test_of_too_many_items_those_seen_last_stay_with_all_that_is_known_of_them(parts: list[list[ItemSummary]]) -> None:
-    made, known = Catalogue(FEW), dict[str, ItemSummary | None]()
+    made, decision_context = Catalogue(FEW), dict[str, ItemSummary | None]()
     for part in parts:
         made.apply(part)
-        known |= {one.item_id: one for one in part}
+        decision_context |= {one.item_id: one for one in part}
         for one in {one.item_id: one for one in part}.values():
-            known |= {name: None for name in one.neighbours if name not in known}
-        if len(known) > MAX_ITEMS:
-            known = forget(known, MAX_ITEMS - MAX_ITEMS // 8)
-        assert len(made) == len(known)
-    described = {name: one for name, one in known.items() if one is not None}
+            decision_context |= {name: None for name in one.neighbours if name not in decision_context}
+        if len(decision_context) > MAX_ITEMS:
+            decision_context = forget(decision_context, MAX_ITEMS - MAX_ITEMS // 8)
+        assert len(made) == len(decision_context)
+    described = {name: one for name, one in decision_context.items() if one is not None}
     whole = catalogue(*described.values())
     assert by_id(made) == by_id(whole)
     for name, one in described.items():
@@ -228,7 +230,9 @@ def test_what_was_bought_together_is_forgotten_with_its_items() -> None:
     bought = {"item-0": ["item-20"], "item-20": ["item-0", "item-19", "item-18"]}
     for number in range(MAX_ITEMS + 6):
         name = f"item-{number}"
-        made.apply([msgspec.structs.replace(summary(name, updated_ms=number), bought=bought.get(name, []))])
+        others = bought.get(name, [])
+        own = summary(name, updated_ms=number)
+        made.apply([msgspec.structs.replace(own, bought=others, bought_strengths=[1.0] * len(others))])
     assert made.find("item-0") is None
     assert [[made.ids[other] for other in others] for others in made.bought.values()] == [["item-19", "item-18"]]
     assert [made.ids[item] for item in made.bought] == ["item-20"]

@@ -22,7 +22,7 @@ def learned(*sessions: Sequence[str], days: int = 0, half_life_days: float = 7.0
     for number, session in enumerate(sessions):
         items = Session()
         for item in session:
-            rules.learn(item, items.look(item), number * days * DAY_MS)
+            rules.learn(item, items.record_view(item), number * days * DAY_MS)
     return rules
 
 

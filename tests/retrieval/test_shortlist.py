@@ -1,4 +1,4 @@
-"""A shortlist has every kind in it, nothing twice, and never what is being looked at."""
+"""A shortlist has every source in it, nothing twice, and never what is being looked at."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
 from streams.core.retrieval.catalogue import Catalogue
-from streams.core.retrieval.context import Context, known
+from streams.core.retrieval.context import ShopperContext, decision_context
 from streams.core.retrieval.rules import LAST_ITEMS
-from streams.core.retrieval.shortlist import KINDS, Shortlist, shortlists
+from streams.core.retrieval.shortlist import SOURCE_NAMES, Shortlist, shortlists
 from tests.retrieval.plain import QUOTAS, plain_shortlist
 
 SETTINGS = Settings(items=Items(neighbours=24))
@@ -52,7 +52,7 @@ def context(
     recent_items: Sequence[str] | None = None,
     view_counts: Mapping[str, int] | None = None,
     **others: Any,
-) -> Context:
+) -> ShopperContext:
     """A shopper at a view; ``recent_items`` are nearest first, and of this session unless that is given, too."""
     item_id = None if item is None else f"item-{item}"
     recent = ((item_id,) if item_id else ()) if recent_items is None else recent_items
@@ -68,18 +68,18 @@ def context(
         "usual_log_price": None,
         "timestamp_ms": 0,
     }
-    return Context(**(nothing | others))
+    return ShopperContext(**(nothing | others))
 
 
-def shortlist(made: Catalogue, asked: Context, size: int) -> Shortlist:
-    (found,) = shortlists(made, [known(made, asked)], size)
+def shortlist(made: Catalogue, asked: ShopperContext, size: int) -> Shortlist:
+    (found,) = shortlists(made, [decision_context(made, asked)], size)
     return found
 
 
-def proposed(made: Catalogue, asked: Context, size: int = 20) -> dict[str, list[int]]:
-    """Items by the kind that proposed them."""
+def proposed(made: Catalogue, asked: ShopperContext, size: int = 20) -> dict[str, list[int]]:
+    """Items by the source that proposed them."""
     found = shortlist(made, asked, size)
-    return {kind: [i for i, k in zip(*found, strict=True) if KINDS[k] == kind] for kind in KINDS}
+    return {source: [i for i, k in zip(*found, strict=True) if SOURCE_NAMES[k] == source] for source in SOURCE_NAMES}
 
 
 SHOP = shop()
@@ -96,11 +96,11 @@ contexts = st.builds(
 
 
 @given(contexts, st.integers(1, 20))
-def test_it_is_full_has_nothing_twice_and_not_the_current_item(asked: Context, size: int) -> None:
+def test_it_is_full_has_nothing_twice_and_not_the_current_item(asked: ShopperContext, size: int) -> None:
     found = shortlist(SHOP, asked, size)
-    assert len(found.items) == len(set(found.items)) == len(found.kinds) == size
+    assert len(found.items) == len(set(found.items)) == len(found.sources) == size
     assert SHOP.find(asked.item_id) not in found.items
-    assert set(found.kinds) <= set(range(len(KINDS)))
+    assert set(found.sources) <= set(range(len(SOURCE_NAMES)))
 
 
 summaries = st.builds(
@@ -117,27 +117,27 @@ summaries = st.builds(
 
 @given(st.lists(summaries, max_size=12), st.lists(contexts, max_size=8), st.sampled_from(sorted(QUOTAS)))
 def test_many_at_once_are_as_plain_python_makes_them_one_by_one(
-    feed: list[ItemSummary], asked: list[Context], size: int
+    global_table: list[ItemSummary], asked: list[ShopperContext], size: int
 ) -> None:
     made = shop(40)
-    made.apply(feed)
-    together = shortlists(made, [known(made, each) for each in asked], size)
+    made.apply(global_table)
+    together = shortlists(made, [decision_context(made, each) for each in asked], size)
     assert together == [plain_shortlist(made, each, size) for each in asked]
 
 
 @given(st.lists(contexts, max_size=8))
-def test_those_of_a_new_shop_are_as_plain_python_makes_them(asked: list[Context]) -> None:
+def test_those_of_a_new_shop_are_as_plain_python_makes_them(asked: list[ShopperContext]) -> None:
     made = Catalogue(SETTINGS)
-    for feed in ([], [ItemSummary("item-1", None, None, 0, 0, 1.0, 0.0, 0.0, ["item-2"], [1.0])]):
-        made.apply(feed)
-        together = shortlists(made, [known(made, each) for each in asked], 20)
+    for global_table in ([], [ItemSummary("item-1", None, None, 0, 0, 1.0, 0.0, 0.0, ["item-2"], [1.0])]):
+        made.apply(global_table)
+        together = shortlists(made, [decision_context(made, each) for each in asked], 20)
         assert together == [plain_shortlist(made, each, 20) for each in asked]
 
 
 def test_every_kind_has_its_share() -> None:
     asked = context(category="hats", cart_items=("item-150", "item-151", "item-152"))
     made = shop(bought={150: [10, 20, 30]})
-    assert {kind: len(found) for kind, found in proposed(made, asked).items()} == {
+    assert {source: len(found) for source, found in proposed(made, asked).items()} == {
         "related": 8,
         "trending": 4,
         "cart": 2,
@@ -147,7 +147,7 @@ def test_every_kind_has_its_share() -> None:
 
 
 def test_what_a_kind_cannot_fill_goes_to_the_others() -> None:
-    counts = {kind: len(found) for kind, found in proposed(SHOP, context(None, recent_items=())).items()}
+    counts = {source: len(found) for source, found in proposed(SHOP, context(None, recent_items=())).items()}
     assert counts == {"related": 0, "trending": 0, "cart": 0, "bought": 0, "popular": 20}
 
 

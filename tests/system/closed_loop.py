@@ -9,30 +9,30 @@ import msgspec
 import numpy as np
 import pytest
 
-from streams.contract.events import Event, decode_event
-from streams.contract.fold import PARTITION_KEY
+from streams.admin.inspection import scan_tables
+from streams.contract.events import MAX_RETRIED_EVENTS, Event, decode_event
 from streams.contract.outputs import Output
 from streams.contract.records import (
     LoggedDecision,
     Recommendation,
-    decode_experiences,
+    decode_examples,
+    decode_item_signals,
     decode_logged_decision,
     decode_recommendation,
-    decode_relations,
 )
-from streams.contract.settings import Settings
 from streams.contract.topics import (
     BANDIT,
     CLICKSTREAM,
     DECISIONS,
-    EXPERIENCES,
+    EXAMPLES,
+    ITEM_SIGNALS,
     RECOMMENDATIONS,
-    RELATIONS,
 )
-from streams.core.relations import RelationsFold
-from streams.core.row import MAX_EVENT_IDS, UserRow
-from streams.engine.memory import MemoryTopics, MemoryWorker
-from streams.ops.inspect import scan_tables
+from streams.core.behaviour.recent_ids import ALWAYS_KEPT, hashes_of, id_hash
+from streams.core.behaviour.row import UserRow
+from streams.core.items.fold import ItemsFold
+from streams.core.policies.slate_features import PACKING
+from streams.testing import MemoryTopics, MemoryWorker
 from tests.system import shoppers
 from tests.system.cluster import Cluster
 
@@ -124,7 +124,9 @@ def check_users(it: Cluster, disk: str) -> None:
     users = shoppers.by_user(events(it))
     assert rows.keys() == users.keys()
     for user, own in users.items():
-        assert rows[user].event_ids == [event.event_id for event in own][-MAX_EVENT_IDS:]
+        kept = hashes_of(rows[user].recent_ids)
+        assert min(len(own), ALWAYS_KEPT) <= len(kept) <= MAX_RETRIED_EVENTS
+        assert kept == [id_hash(event.event_id) for event in own][-len(kept) :]
         assert windows[user] == approximately(shoppers.windows(own, it.settings)), user
     counts = totals(it)
     assert counts["applied"] == len(events(it))
@@ -145,43 +147,36 @@ def totals(it: Cluster) -> Counter[str]:
 
 
 def check_learners(it: Cluster, disk: str) -> None:
-    """Every learner has learned from each trigger once."""
-    triggers: dict[str, set[tuple[int, int, int]]] = defaultdict(set)
-    for record in it.records(EXPERIENCES):
-        batch = decode_experiences(record.value)
+    """Every learner has learned from each source position once."""
+    positions: dict[str, set[tuple[int, int, int]]] = defaultdict(set)
+    for record in it.records(EXAMPLES):
+        batch = decode_examples(record.value)
         offsets, indices = np.frombuffer(batch.offsets, np.int64), np.frombuffer(batch.indices, np.int32)
-        triggers[batch.learner] |= {
+        positions[batch.learner] |= {
             (batch.partition, offset, index) for offset, index in zip(offsets.tolist(), indices.tolist(), strict=True)
         }
     learned = {row["learner"]: row["examples"] for row in it.inspect("models", disk)}
-    assert learned == {learner: len(known) for learner, known in triggers.items()}
+    assert learned == {learner: len(known) for learner, known in positions.items()}
     assert learned.keys() == set(it.settings.learners)
 
 
 def check_items(it: Cluster, disk: str) -> None:
-    """Item rows are those of a run without interruption over the same relations, each trigger taken once."""
+    """Item rows are those of a run without interruption over the same item signals, each source position taken once."""
     known: set[tuple[int, int, int, int]] = set()
-    topics = MemoryTopics(it.settings, lambda: 0)
-    for record in it.records(RELATIONS):
-        batch = decode_relations(record.value)
+    topics = MemoryTopics({topic.name: topic.partitions for topic in it.settings.topics})
+    for record in it.records(ITEM_SIGNALS):
+        batch = decode_item_signals(record.value)
         once = []
-        for relation in batch.relations:
-            trigger = (record.partition, batch.partition, relation.offset, relation.index)
-            if trigger not in known:
-                known.add(trigger)
-                once.append(relation)
-        value = msgspec.msgpack.encode(msgspec.structs.replace(batch, relations=once))
-        topics.append(Output(RELATIONS, record.key, value, record.partition))
-    worker = MemoryWorker(RelationsFold(it.settings), topics, it.settings)
+        for signal in batch.signals:
+            position = (record.partition, batch.partition, signal.offset, signal.index)
+            if position not in known:
+                known.add(position)
+                once.append(signal)
+        value = msgspec.msgpack.encode(msgspec.structs.replace(batch, signals=once))
+        topics.append(Output(ITEM_SIGNALS, record.key, value, record.partition))
+    worker = MemoryWorker(ItemsFold(it.settings), topics, it.settings.engine)
     worker.drain(100)
-    stored: dict[int, dict[bytes, bytes]] = defaultdict(dict)
-    for partition, key, value in scan_tables(it.folder / disk, "items"):
-        stored[partition][key] = value
-    expected = {
-        partition: {key: value for key, value in rows.items() if key != PARTITION_KEY}
-        for partition, rows in worker.table.rows.items()
-    }
-    assert stored == expected
+    assert {(number, key): row for number, key, row in scan_tables(it.folder / disk, "items")} == worker.rows()
 
 
 def check_decisions(it: Cluster) -> None:
@@ -205,9 +200,10 @@ def check_decisions(it: Cluster) -> None:
             assert [item.item_id for item in each.items] == [decision.shortlist[place] for place in decision.slate]
             assert [item.propensity for item in each.items] == decision.propensities
     answered = {event.decision_id for event in events(it) if event.kind == "impression"}
-    # One that was made again alike is logged again, perhaps with what the items feed has said of its items since.
+    # One that was made again alike is logged again, perhaps with what the items global table has said of its items
+    # since.
     shown = {vector for name in answered if name in logged for each in logged[name] for vector in shown_vectors(each)}
-    learned = set(bandit_vectors(it, it.settings))
+    learned = set(bandit_vectors(it))
     assert learned
     assert learned <= shown
 
@@ -229,8 +225,8 @@ def check_rewards(it: Cluster) -> None:
 def earned_slots(it: Cluster) -> dict[str, set[tuple[str | None, int | None]]]:
     """Decision and position of every slot that anything was learned of, by the types of reward that it earned."""
     earned: dict[str, set[tuple[str | None, int | None]]] = defaultdict(set)
-    for record in it.records(EXPERIENCES):
-        batch = decode_experiences(record.value)
+    for record in it.records(EXAMPLES):
+        batch = decode_examples(record.value)
         if batch.reward_types:
             rewards = np.frombuffer(batch.rewards).reshape(-1, len(batch.reward_types)).tolist()
             vectors = np.frombuffer(batch.vectors, np.float32).reshape(-1, batch.columns)
@@ -263,18 +259,17 @@ def showed_before(it: Cluster, kind: str) -> set[tuple[str | None, int | None]]:
 
 
 def shown_vectors(decision: LoggedDecision) -> list[bytes]:
-    """What the bandit learns from each slot: the features that were logged, position, whether the control chose."""
-    features = np.frombuffer(decision.features).reshape(len(decision.shortlist), -1)[decision.slate]
-    is_control = decision.policy == "control"
+    """What the bandit learns from each slot: the features that were logged, position, whether `random` chose."""
+    features = PACKING.unpack(decision.features)[decision.slate]
+    is_control = decision.policy == "random"
     return [np.array([*slot, position, is_control], np.float32).tobytes() for position, slot in enumerate(features)]
 
 
-def bandit_vectors(it: Cluster, settings: Settings) -> Iterator[bytes]:
+def bandit_vectors(it: Cluster) -> Iterator[bytes]:
     """What the bandit was given to learn from."""
-    own = settings.learners.index(BANDIT)
-    for record in it.records(EXPERIENCES):
-        if record.partition == own:
-            batch = decode_experiences(record.value)
+    for record in it.records(EXAMPLES):
+        if record.key == BANDIT.encode():
+            batch = decode_examples(record.value)
             width = 4 * batch.columns
             yield from (batch.vectors[begin : begin + width] for begin in range(0, len(batch.vectors), width))
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,35 +14,41 @@ from typing import Any, Final, NamedTuple
 import orjson
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 
+from streams.brokers.embedded import EmbeddedBroker
 from streams.contract.events import Event, encode_event
 from streams.contract.fold import PARTITION_KEY, PartitionRow, decode_partition_row
 from streams.contract.partitioning import partition_of
 from streams.contract.settings import Settings, load_settings
 from streams.contract.topics import (
     CLICKSTREAM,
-    EXPERIENCES,
+    EXAMPLES,
     ITEM_ROWS_CHANGELOG,
+    ITEM_SIGNALS,
     LEARNERS_CHANGELOG,
-    RELATIONS,
     USERS_CHANGELOG,
 )
-from streams.engine.exits import STALLED
-from streams.ops.broker import EmbeddedBroker
+from streams.engine.exit_codes import STALLED
+from tests.engine.supervised import REFUSAL
+from tests.timeouts import HANG_S, Deadline, scaled
 
 ROOT: Final = Path(__file__).parents[2]
-DEADLINE_S: Final = 240.0
 CHANGELOGS: Final = {
     CLICKSTREAM: USERS_CHANGELOG,
-    RELATIONS: ITEM_ROWS_CHANGELOG,
-    EXPERIENCES: LEARNERS_CHANGELOG,
+    ITEM_SIGNALS: ITEM_ROWS_CHANGELOG,
+    EXAMPLES: LEARNERS_CHANGELOG,
 }
+_WATCHDOG: Final = "HEADRACE_ENGINE__WATCHDOG_S"
 # Short, so that the group soon notices a kill; the embedded broker takes any.
 QUICK: Final = {
-    "HEADRACE_ENGINE__SESSION_TIMEOUT_S": "2.0",
+    "HEADRACE_ENGINE__SESSION_TIMEOUT_S": str(scaled(2.0)),
     "HEADRACE_ENGINE__HEARTBEAT_INTERVAL_S": "0.3",
     "HEADRACE_ENGINE__COMMIT_INTERVAL_S": "0.1",
-    "HEADRACE_ENGINE__WATCHDOG_S": "10.0",
+    _WATCHDOG: str(scaled(10.0)),
+    "HEADRACE_ENGINE__TRANSACTION_TIMEOUT_S": str(scaled(15.0)),
+    "HEADRACE_ENGINE__SHUTDOWN_TIMEOUT_S": str(scaled(15.0)),
     "HEADRACE_ENGINE__HOLD_MS": "50",
+    # What is late and what is final is then what a plain loop over one partition says.
+    "HEADRACE_TIME__CONFIRMING_USERS": "1",
 }
 
 
@@ -76,9 +83,11 @@ class Reader:
 
     def read(self) -> list[Record]:
         """Returns what there is and was not returned before."""
-        ends = [self._consumer.get_watermark_offsets(place, 10.0)[1] for place in self._places]
+        ends = [self._consumer.get_watermark_offsets(place, HANG_S)[1] for place in self._places]
         begun = len(self.records)
+        deadline = Deadline(lambda: f"{self._reached} of {ends}")
         while any(self._reached[number] < end for number, end in enumerate(ends)):
+            deadline.check()
             for message in self._consumer.consume(5000, 0.1):
                 if (error := message.error()) and error.code() == KafkaError._PARTITION_EOF:
                     self._reached[message.partition() or 0] = message.offset() or 0
@@ -109,6 +118,7 @@ class Worker:
         self.log = data_dir.with_suffix(".log")
         chosen = [word for fold in folds for word in ("--fold", fold)]
         with self.log.open("ab") as log:
+            self._log_begin = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", program, "worker", "--data", str(data_dir), *chosen],
                 cwd=ROOT,
@@ -121,8 +131,17 @@ class Worker:
     def code(self) -> int | None:
         return self._process.poll()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_refused(self) -> bool:
+        """Says whether the embedded broker refused it for good, as :mod:`tests.engine.supervised` has it."""
+        return REFUSAL in self.log.read_bytes()[self._log_begin :]
+
     def wait(self) -> int:
-        return self._process.wait(DEADLINE_S)
+        return self._process.wait(HANG_S)
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
@@ -156,7 +175,7 @@ class Cluster:
         outside = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment = {**outside, **QUICK, **overrides, "KAFKA_BOOTSTRAP_SERVERS": self.servers}
         self.settings = load_settings(environment=self.environment)
-        self.partitions = {topic.name: topic.partitions for topic in self.settings.topics}
+        self.partitions = {topic.called: topic.partitions for topic in self.settings.topics}
         self._readers: dict[str, Reader] = {}
         self._workers: list[Worker] = []
         self._guards: dict[str, dict[int, PartitionRow]] = {source: {} for source in CHANGELOGS}
@@ -169,22 +188,37 @@ class Cluster:
     def headrace(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[bytes]":
         """Runs a command to its end, piped."""
         done = subprocess.run(
-            [sys.executable, "-m", "streams.ops.cli", *arguments],
+            [sys.executable, "-m", "streams.cli.main", *arguments],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
-            timeout=DEADLINE_S,
+            timeout=HANG_S,
             check=False,
         )
         assert done.returncode == code, done.stderr.decode()
         return done
+
+    def replay(self, file: Path, worker: Worker, *arguments: str) -> Worker:
+        """Replays a file; returns the worker that then runs.
+
+        A replay waits for the workers when they are too far behind, so one that stood still must be started again.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            replayed = pool.submit(self.headrace, "replay", str(file), "--format", "taobao", *arguments)
+            deadline = Deadline(lambda: [each.said() for each in self._workers])
+            while not replayed.done():
+                deadline.check()
+                worker = self.keep(worker)
+                time.sleep(0.05)
+        replayed.result()
+        return worker
 
     def inspect(self, view: str, disk: str) -> list[dict[str, Any]]:
         """Rows of a worker that has ended."""
         lines = self.headrace("inspect", view, "--data", str(self.folder / disk)).stdout.splitlines()
         return [orjson.loads(line) for line in lines]
 
-    def start(self, disk: str, *folds: str, program: str = "streams.ops.cli", **environment: str) -> Worker:
+    def start(self, disk: str, *folds: str, program: str = "streams.cli.main", **environment: str) -> Worker:
         """Starts a worker; ``program`` may be a wrong version of the command line."""
         worker = Worker(self.folder / disk, folds, {**self.environment, **environment}, program)
         self._workers.append(worker)
@@ -201,12 +235,12 @@ class Cluster:
                 self.produce(encode_event(event), key, partition_of(key, self.settings.kafka.partitions))
         self.flush()
 
-    def produce(self, value: bytes, key: bytes | None, partition: int, topic: str = CLICKSTREAM) -> None:
-        self._producer.produce(topic, value, key, partition)
+    def produce(self, value: bytes | None, key: bytes | None, partition: int, topic: str = CLICKSTREAM) -> None:
+        self._producer.produce(self.settings.names.topic(topic), value, key, partition)
         self.produced += topic == CLICKSTREAM
 
     def flush(self) -> None:
-        assert self._producer.flush(DEADLINE_S) == 0
+        assert self._producer.flush(HANG_S) == 0
 
     def records(self, topic: str) -> list[Record]:
         """All records of a topic, each partition in order."""
@@ -231,7 +265,7 @@ class Cluster:
         for record in self.records(source):
             ends[record.partition] = record.offset
         rows = self.rows_of_partitions(source)
-        return all(number in rows and rows[number].guard >= last for number, last in ends.items())
+        return all(number in rows and rows[number].applied_offset >= last for number, last in ends.items())
 
     def settle(self, *workers: Worker, meanwhile: Callable[[], None] = lambda: None) -> list[Worker]:
         """Waits until all that was published is folded by all folds; returns the workers that then run.
@@ -239,12 +273,12 @@ class Cluster:
         A worker that ended because it stood still is started again, as a supervisor would.
         """
         running = list(workers)
-        deadline_s = time.monotonic() + DEADLINE_S
+        deadline = Deadline(lambda: [each.said() for each in running])
         for source in CHANGELOGS:
             # Behaviour is through by the time that the others' sources are asked for their ends.
             while not self.is_folded(source):
-                assert time.monotonic() < deadline_s, f"{source} is not folded: {[each.said() for each in running]}"
-                running = [self._going_on(worker) for worker in running]
+                deadline.check()
+                running = [self.keep(worker) for worker in running]
                 meanwhile()
                 time.sleep(0.05)
         return running
@@ -255,14 +289,30 @@ class Cluster:
         """Runs a worker that ends itself after a step."""
         while True:
             worker = self.start(disk, *folds, HEADRACE_CRASH_AFTER=crash_after)
-            deadline_s = time.monotonic() + DEADLINE_S
-            while worker.code is None:
-                assert time.monotonic() < deadline_s, f"{crash_after} was not reached: {worker.said()}"
+            deadline = Deadline(worker.said)
+            while worker.code is None and not worker.is_refused:
+                deadline.check()
                 meanwhile()
                 time.sleep(0.05)
-            if worker.code != STALLED:
+            if worker.code not in (None, STALLED):
                 assert worker.code == -signal.SIGKILL, worker.said()
                 return
+            worker.kill()
+            self.be_more_patient()
+
+    def keep(self, worker: Worker) -> Worker:
+        """Returns the worker, or another on its disk if it ended because it stood still, or would."""
+        if worker.code == STALLED and not worker.is_refused:
+            self.be_more_patient()
+        if worker.code == STALLED or worker.is_refused:
+            worker.kill()
+            return self.start(worker.data_dir.name, *worker.folds)
+        assert worker.code is None, worker.said()
+        return worker
+
+    def be_more_patient(self) -> None:
+        """Has the watchdog wait longer: a worker that stood still may only have been too slow for it."""
+        self.environment[_WATCHDOG] = str(1.5 * float(self.environment[_WATCHDOG]))
 
     def close(self) -> None:
         for worker in self._workers:
@@ -270,15 +320,9 @@ class Cluster:
         for reader in self._readers.values():
             reader.close()
 
-    def _going_on(self, worker: Worker) -> Worker:
-        if worker.code == STALLED:
-            return self.start(worker.data_dir.name, *worker.folds)
-        assert worker.code is None, worker.said()
-        return worker
-
     def _reader(self, topic: str) -> Reader:
         if topic not in self._readers:
-            self._readers[topic] = Reader(self.servers, topic, self.partitions[topic])
+            self._readers[topic] = Reader(self.servers, self.settings.names.topic(topic), self.partitions[topic])
         return self._readers[topic]
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from streams.ops.cli import main
+from streams.cli.main import main
 from tests.engine.mutants import mutated
 
 if __name__ == "__main__":

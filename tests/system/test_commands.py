@@ -9,9 +9,10 @@ from typing import Final
 
 import pytest
 
+from streams.brokers.embedded import EmbeddedBroker
 from streams.contract.events import Event
-from streams.ops.broker import EmbeddedBroker
-from tests.system.cluster import DEADLINE_S, ROOT, Cluster, cluster
+from tests.system.cluster import ROOT, Cluster, cluster
+from tests.timeouts import HANG_S, Deadline, scaled
 
 NOBODY: Final = "127.0.0.1:1"
 
@@ -20,11 +21,11 @@ def headrace(*arguments: str, code: int) -> str:
     """Runs a command without any settings from outside; returns what it said on standard error."""
     ours = ("HEADRACE_", "KAFKA_")
     done = subprocess.run(
-        [sys.executable, "-m", "streams.ops.cli", *arguments],
+        [sys.executable, "-m", "streams.cli.main", *arguments],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if not name.startswith(ours)},
         capture_output=True,
-        timeout=DEADLINE_S,
+        timeout=HANG_S,
         check=False,
     )
     assert done.returncode == code, done.stderr.decode()
@@ -62,17 +63,24 @@ def folding(it: Cluster) -> None:
     )
 
 
+OF_A_BUSY_MACHINE = ("is overlapping", "Task timed out!", "make sure it's hanging before restart")
+"""Remarks of Faust: one of its timers was late, or a rebalance took longer than a session."""
+# Longer than a pause of a busy machine, and shorter than the watchdog waits for a rebalance.
+PATIENT: Final = {"HEADRACE_ENGINE__SESSION_TIMEOUT_S": str(scaled(6.0))}
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_is_told_to_stop_while_it_folds_ends_quietly_with_0(tmp_path: Path, number: int) -> None:
-    with cluster(tmp_path, HEADRACE_ENGINE__BATCH_RECORDS="20") as it:
+    with cluster(tmp_path, HEADRACE_ENGINE__BATCH_RECORDS="20", **PATIENT) as it:
         folding(it)
         worker = it.start("disk")
+        deadline = Deadline(worker.said)
         while not it.rows_of_partitions("clickstream"):
+            deadline.check()
             assert worker.code is None, worker.said()
         worker.send(number)
         assert worker.wait() == 0, worker.said()
-        # On a busy machine Faust remarks that a timer of its own was late.
-        said = [line for line in worker.said().splitlines() if "is overlapping" not in line]
+        said = [line for line in worker.said().splitlines() if not any(remark in line for remark in OF_A_BUSY_MACHINE)]
         assert [line for line in said if "level=info incident=" not in line] == []
         assert "incident=worker-stops" in said[-1]
         it.settle(it.start("disk"))[0].stop()
@@ -80,7 +88,7 @@ def test_a_worker_that_is_told_to_stop_while_it_folds_ends_quietly_with_0(tmp_pa
 
 
 def test_the_faust_command_runs_the_app(tmp_path: Path) -> None:
-    with cluster(tmp_path, HEADRACE_ENGINE__DATA_DIR=str(tmp_path / "disk")) as it:
+    with cluster(tmp_path, HEADRACE_ENGINE__DATA_DIR=str(tmp_path / "disk"), **PATIENT) as it:
         folding(it)
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("faust")), "-A", "streams.app", "worker"],
@@ -92,11 +100,12 @@ def test_the_faust_command_runs_the_app(tmp_path: Path) -> None:
         try:
             it.settle()
             process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=DEADLINE_S)
+            output, errors = process.communicate(timeout=HANG_S)
         finally:
             process.kill()
         assert process.returncode == 0
         # On a busy machine Faust says of its timers that they are late.
-        assert [line for line in errors.splitlines() if b" is overlapping " not in line] == []
+        remarks = [remark.encode() for remark in OF_A_BUSY_MACHINE]
+        assert [line for line in errors.splitlines() if not any(remark in line for remark in remarks)] == []
         assert b"\x1b[?25" not in output
         assert len(it.inspect("users", "disk")) == 99

@@ -3,15 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from streams.contract.events import Event
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, RECOMMENDATIONS
 from tests.system import shoppers
 from tests.system.cluster import Cluster, cluster
 from tests.system.test_replayed_file import LINES, write_taobao
-
-pytestmark = pytest.mark.slow
 
 BEGIN_MS = 1_700_000_000_000
 EVENTS = 1000
@@ -56,11 +52,11 @@ def test_of_a_hot_key_and_a_storm_of_duplicates_every_event_counts_once(tmp_path
         assert rows == {user: shoppers.windows(own, it.settings) for user, own in users.items()}
 
 
-def replayed(it: Cluster, file: Path) -> str:
-    return it.headrace("replay", str(file), "--format", "taobao").stderr.decode()
+def replayed(it: Cluster, file: Path, *options: str, code: int = 0) -> str:
+    return it.headrace("replay", str(file), "--format", "taobao", *options, code=code).stderr.decode()
 
 
-def test_a_file_that_is_replayed_twice_is_said_to_be_late_and_decides_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_replayed_twice_is_refused_and_with_anyway_is_late_and_decides_nothing(tmp_path: Path) -> None:
     file = tmp_path / "small.csv"
     write_taobao(file)
     with cluster(tmp_path) as it:
@@ -69,7 +65,11 @@ def test_a_file_that_is_replayed_twice_is_said_to_be_late_and_decides_nothing(tm
         (worker,) = it.settle(worker)
         once = totals(it)
         decided = len(it.records(RECOMMENDATIONS)), len(it.records(PREDICTIONS))
-        assert "its events will be late" in replayed(it, file)
+        assert "its events will be late" in (refused := replayed(it, file, code=3))
+        assert "with --anyway" in refused
+        it.settle(worker)
+        assert totals(it) == once
+        assert "its events will be late" in replayed(it, file, "--anyway")
         it.settle(worker)[0].stop()
         more = totals(it) - once
         assert (len(it.records(RECOMMENDATIONS)), len(it.records(PREDICTIONS))) == decided
@@ -78,3 +78,16 @@ def test_a_file_that_is_replayed_twice_is_said_to_be_late_and_decides_nothing(tm
         assert more["late"] + more["duplicates"] == LINES
         assert more["late"] > 0
         assert more["duplicates"] > 0
+
+
+def test_a_second_simulation_begins_at_the_clusters_event_time_and_is_answered_as_the_first(tmp_path: Path) -> None:
+    arguments = ("simulate", "--events", "300", "--users", "20", "--items", "200", "--seed", "5")
+    with cluster(tmp_path) as it:
+        worker = it.start("disk")
+        assert b"event time" not in it.headrace(*arguments).stderr
+        (worker,) = it.settle(worker)
+        decided = len(it.records(RECOMMENDATIONS))
+        assert b"the shoppers begin at the cluster's event time" in it.headrace(*arguments).stderr
+        it.settle(worker)[0].stop()
+        assert totals(it) == {"applied": 2 * (300 + it.settings.kafka.partitions)}
+        assert len(it.records(RECOMMENDATIONS)) > 1.5 * decided > 0

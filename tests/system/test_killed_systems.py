@@ -12,18 +12,19 @@ from streams.contract.topics import RECOMMENDATIONS
 from tests.system import closed_loop
 from tests.system.closed_loop import ClosedLoop
 from tests.system.cluster import Cluster, Worker, cluster
+from tests.timeouts import Deadline
 
 POINTS: Final = (
     "clickstream:emit:3",
     "clickstream:log:2",
     "clickstream:store:2",
     "clickstream:acknowledge:3",
-    "relations:emit:2",
-    "relations:log:3",
-    "experiences:emit:2",
-    "experiences:log:2",
+    "item-signals:emit:2",
+    "item-signals:log:3",
+    "examples:emit:2",
+    "examples:log:2",
 )
-FEW: Final = ("clickstream:emit:3", "relations:log:2")
+MOMENTS: Final = 2
 SMALL_BATCHES: Final = {"HEADRACE_ENGINE__BATCH_RECORDS": "60"}
 
 
@@ -51,21 +52,24 @@ def check_all(it: Cluster, behaviour_disk: str, other_disk: str) -> None:
     closed_loop.check_rewards(it)
 
 
-def kill_and_check(folder: Path, points: tuple[str, ...], disk: str, moments: int) -> None:
+@pytest.mark.parametrize("disk", ["same", "empty"])
+def test_kills_of_a_worker_at_any_step_and_moment_lose_and_repeat_nothing(tmp_path: Path, disk: str) -> None:
     draw = random.Random(disk)
     places = disks(disk)
-    with cluster(folder, **SMALL_BATCHES) as it:
+    with cluster(tmp_path, **SMALL_BATCHES) as it:
         shop = ClosedLoop(it)
-        for point in points:
+        for point in POINTS:
             shop.shop(400)
-            if point.startswith("experiences"):
+            if point.startswith("examples"):
                 shop.close()
             it.until_killed(next(places), point, shop.answer)
-        for _ in range(moments):
+        for _ in range(MOMENTS):
             shop.shop(1500)
             known = len(it.records(RECOMMENDATIONS))
             worker = it.start(next(places))
+            deadline = Deadline(worker.said)
             while len(it.records(RECOMMENDATIONS)) == known and worker.code is None:
+                deadline.check()
                 time.sleep(0.02)
             time.sleep(draw.uniform(0.0, 0.5))
             worker.kill()
@@ -74,17 +78,6 @@ def kill_and_check(folder: Path, points: tuple[str, ...], disk: str, moments: in
         check_all(it, last, last)
 
 
-def test_two_kills_of_a_worker_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    kill_and_check(tmp_path, FEW, "same", moments=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("disk", ["same", "empty"])
-def test_kills_of_a_worker_at_any_step_and_moment_lose_and_repeat_nothing(tmp_path: Path, disk: str) -> None:
-    kill_and_check(tmp_path, POINTS, disk, moments=2)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("disk", ["same", "empty"])
 def test_kills_of_behaviour_while_the_others_go_on_learning(tmp_path: Path, disk: str) -> None:
     places = disks(disk)
@@ -92,16 +85,12 @@ def test_kills_of_behaviour_while_the_others_go_on_learning(tmp_path: Path, disk
         shop = ClosedLoop(it)
         # The models must be other ones when a decision is made again, so there must be something to learn first.
         shop.shop(1500)
-        learning = it.start("learning", "relations", "learning")
+        learning = it.start("learning", "items", "learning")
         behaviour, learning = finish(it, shop, it.start(next(places), "behaviour"), learning)
         behaviour.stop()
         for point in ("clickstream:emit:2", "clickstream:emit:4", "clickstream:log:3", "clickstream:store:2"):
             shop.shop(400)
-            killed = it.start(next(places), "behaviour", HEADRACE_CRASH_AFTER=point)
-            while killed.code is None:
-                shop.answer()
-                time.sleep(0.05)
-            assert killed.code == -9, killed.said()
+            it.until_killed(next(places), point, shop.answer, folds=["behaviour"])
         last = next(places)
         behaviour, learning = finish(it, shop, it.start(last, "behaviour"), learning)
         behaviour.stop()

@@ -1,9 +1,11 @@
-"""What a shopper leans towards: categories, prices, and the items of late."""
+"""Affinities of a shopper: categories, prices, and the latest items."""
 
 from math import exp2, log
 from typing import Final
 
 import msgspec
+
+from streams.core.sums import float_sum
 
 MAX_CATEGORIES: Final = 8
 MAX_ITEMS: Final = 16
@@ -12,14 +14,14 @@ HALF_LIFE_MS: Final = 7 * 86_400_000
 
 
 class Affinities(msgspec.Struct, array_like=True):
-    """Decayed leanings and the last items.
+    """Decayed affinities and the last items.
 
     Attributes:
-        updated_ms: What the weights are as of.
+        updated_ms: Time to which the weights are decayed.
         categories: Category to decayed weight, at most :data:`MAX_CATEGORIES`.
-        log_price: Weighted mean of log prices looked at; ``None`` before the first price.
-        price_weight: Decayed weight behind ``log_price``.
-        items: Item to how often it was looked at, least recent first, at most :data:`MAX_ITEMS`.
+        log_price: Weighted mean of the log prices of viewed items; ``None`` before the first price.
+        price_weight: Decayed weight of ``log_price``.
+        items: Item to its number of views, least recent first, at most :data:`MAX_ITEMS`.
         cart: Items put into the cart and not taken out or bought, oldest first.
     """
 
@@ -30,7 +32,7 @@ class Affinities(msgspec.Struct, array_like=True):
     items: dict[str, int] = msgspec.field(default_factory=dict)
     cart: list[str] = msgspec.field(default_factory=list)
 
-    def lean(self, now_ms: int, category: str | None, price: float | None, weight: float) -> None:
+    def add_weight(self, now_ms: int, category: str | None, price: float | None, weight: float) -> None:
         """Adds ``weight`` to a category and a price; older weights have decayed by then."""
         if now_ms > self.updated_ms:
             fade = exp2((self.updated_ms - now_ms) / HALF_LIFE_MS) if self.updated_ms else 0.0
@@ -49,24 +51,23 @@ class Affinities(msgspec.Struct, array_like=True):
 
     def shares(self) -> dict[str, float]:
         """Returns each category's share of all weight; they sum to 1."""
-        total = sum(self.categories.values())
+        total = float_sum(self.categories.values())
         return {name: weight / total for name, weight in self.categories.items()} if total > 0.0 else {}
 
-    def look(self, item: str) -> int:
-        """Notes that an item was looked at; returns how often it had been before."""
+    def record_view(self, item: str) -> int:
+        """Counts a view of an item; returns the number of its views before."""
         before = self.items.pop(item, 0)
         self.items[item] = before + 1
         if len(self.items) > MAX_ITEMS:
             del self.items[next(iter(self.items))]
         return before
 
-    def put_in_cart(self, item: str) -> None:
-        """Notes an item put into the cart."""
+    def add_to_cart(self, item: str) -> None:
         if item not in self.cart:
             self.cart.append(item)
             del self.cart[:-MAX_CART]
 
-    def take_from_cart(self, item: str) -> None:
-        """Notes an item taken out of the cart, or bought."""
+    def remove_from_cart(self, item: str) -> None:
+        """Removes an item that was taken out of the cart or bought."""
         if item in self.cart:
             self.cart.remove(item)

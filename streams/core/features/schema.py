@@ -1,38 +1,13 @@
-"""The names and order of the feature vector; a fingerprint tells one version from another."""
+"""Names and order of the feature vector, with a fingerprint of them."""
 
 import zlib
-from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-WINDOWED: Final = ("views", "searches", "carts", "purchases", "spend")
-"""What is summed over each window; ``carts`` counts additions, ``spend`` is in the shop's currency."""
-
-_SESSION: Final = (
-    "session_events",
-    "session_views",
-    "session_searches",
-    "session_carts",
-    "session_removals",
-    "session_items",
-    "session_duration_s",
-    "session_impressions",
-    "session_clicks",
-)
-_RECENCY: Final = ("since_last_event_s", "since_last_cart_s", "since_last_purchase_s")
-_ITEM: Final = ("item_views_before", "category_share", "price", "price_against_usual")
-_INDICATORS: Final = (
-    "first_event",
-    "no_cart_before",
-    "no_purchase_before",
-    "price_missing",
-    "usual_price_missing",
-    "is_view",
-    "is_search",
-    "is_cart",
-    "cart_not_empty",
-    "hour_sin",
-    "hour_cos",
-)
+from streams.contract.settings import Window
+from streams.core.features.feature import Feature
+from streams.core.features.vector import SHOPPER_FEATURES
+from streams.core.features.windows import WINDOWED, windowed_features, windowed_name
 
 
 class FeatureSchema(NamedTuple):
@@ -49,17 +24,24 @@ class FeatureSchema(NamedTuple):
     fingerprint: int
 
 
-class Named(Protocol):
-    """A window, or the ring that a row keeps of it."""
+def shopper_features(windows: Sequence[Window]) -> tuple[Feature, ...]:
+    """Lists the features of a shopper in the order of the vector: sums over the windows, then all others.
 
-    @property
-    def name(self) -> str: ...
+    >>> shopper_features([Window("5m", pane_s=60, panes=5)])[0]
+    Feature(name='views_5m', type='number', words='views in the last 5 minutes')
+    """
+    return (*(feature for window in windows for feature in windowed_features(window)), *SHOPPER_FEATURES)
 
 
-def feature_schema(windows: Sequence[Named]) -> FeatureSchema:
-    """Lays out the vector: sums over the windows, then session, recency and item, then indicators."""
-    windowed = tuple(f"{name}_{window.name}" for window in windows for name in WINDOWED)
-    return schema_of(windowed + _SESSION + _RECENCY + _ITEM, _INDICATORS)
+def feature_names(windows: Iterable[str]) -> tuple[str, ...]:
+    """Names the features of a shopper by the names of the windows alone."""
+    windowed = (windowed_name(each, window) for window in windows for each in WINDOWED)
+    return (*windowed, *(feature.name for feature in SHOPPER_FEATURES))
+
+
+def feature_schema(windows: Sequence[Window]) -> FeatureSchema:
+    """Lays out the vector of a shopper."""
+    return _laid_out(shopper_features(windows))
 
 
 def schema_of(numbers: Sequence[str], indicators: Sequence[str]) -> FeatureSchema:
@@ -68,6 +50,15 @@ def schema_of(numbers: Sequence[str], indicators: Sequence[str]) -> FeatureSchem
     >>> schema_of(["price"], ["price_missing"]).scaled
     (True, False)
     """
-    names = (*numbers, *indicators)
-    scaled = (True,) * len(numbers) + (False,) * len(indicators)
+    return _laid_out(
+        [
+            *(Feature(name, "number", name) for name in numbers),
+            *(Feature(name, "indicator", name) for name in indicators),
+        ]
+    )
+
+
+def _laid_out(features: Sequence[Feature]) -> FeatureSchema:
+    names = tuple(feature.name for feature in features)
+    scaled = tuple(feature.is_scaled for feature in features)
     return FeatureSchema(names, scaled, zlib.crc32("\n".join(names).encode()))

@@ -12,11 +12,11 @@ class Session(msgspec.Struct, array_like=True):
     """Counts since the session began.
 
     Attributes:
-        items: Distinct items looked at, most recent last, at most :data:`MAX_SESSION_ITEMS`.
+        items: Distinct items viewed, most recent last, at most :data:`MAX_SESSION_ITEMS`.
         last_kind: Kind of the last event.
         bought: Distinct items bought, last one last, at most :data:`MAX_SESSION_BOUGHT`.
         last_offset: Its offset in the source partition.
-        ended: Whether its end has been predicted at.
+        ended: Whether predictions were made at its end.
     """
 
     start_ms: int = 0
@@ -35,10 +35,10 @@ class Session(msgspec.Struct, array_like=True):
     last_offset: int = -1
     ended: bool = False
 
-    def look(self, item: str) -> list[str]:
-        """Notes an item that is looked at; returns those before it, nearest first, none where it is looked at again.
+    def record_view(self, item: str) -> list[str]:
+        """Adds a viewed item; returns the items before it, nearest first.
 
-        The same item twice in a row is a page that was loaded again and says nothing of what leads to it.
+        The same item twice in a row is a reloaded page: it returns nothing.
         """
         if self.items and self.items[-1] == item:
             return []
@@ -49,8 +49,8 @@ class Session(msgspec.Struct, array_like=True):
         del self.items[:-MAX_SESSION_ITEMS]
         return before
 
-    def buy(self, item: str) -> list[str]:
-        """Notes an item that is bought; returns what was bought before, last first, none if it is bought again."""
+    def record_purchase(self, item: str) -> list[str]:
+        """Adds a bought item; returns those bought before it, last first; none if it was bought already."""
         if item in self.bought:
             return []
         before = self.bought[::-1]

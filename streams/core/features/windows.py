@@ -8,14 +8,56 @@ References:
 """
 
 from collections.abc import Sequence
-from typing import Final
+from operator import add
+from typing import Final, NamedTuple
 
 import msgspec
 
+from streams.contract.event_kinds import Kind
 from streams.contract.settings import Window
-from streams.core.features.schema import WINDOWED
+from streams.core.features.feature import Feature
 
+
+class WindowSum(NamedTuple):
+    """A sum over each window.
+
+    Attributes:
+        words: A phrase to display, to be followed by the window.
+        counted: Kind of events that it counts; ``None`` for the cost of purchases, in the shop's currency.
+    """
+
+    name: str
+    words: str
+    counted: Kind | None
+
+
+WINDOWED: Final = (
+    WindowSum("views", "views", "view"),
+    WindowSum("searches", "searches", "search"),
+    WindowSum("carts", "additions to the cart", "add_to_cart"),
+    WindowSum("purchases", "purchases", "purchase"),
+    WindowSum("spend", "money spent", None),
+)
 N_SUMS: Final = len(WINDOWED)
+COLUMNS: Final = {each.counted: column for column, each in enumerate(WINDOWED)}
+"""Column of a sum, by the kind of events that it counts."""
+SPEND: Final = COLUMNS[None]
+_UNITS: Final = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def windowed_features(window: Window) -> list[Feature]:
+    """Lists the features of one window, in the order of :data:`WINDOWED`."""
+    seconds = window.pane_s * window.panes
+    unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0)
+    span = unit if seconds == size else f"{seconds // size} {unit}s"
+    return [
+        Feature(windowed_name(each, window.name), "number", f"{each.words} in the last {span}") for each in WINDOWED
+    ]
+
+
+def windowed_name(summed: WindowSum, window: str) -> str:
+    """Names the feature of a sum over a window."""
+    return f"{summed.name}_{window}"
 
 
 class Ring(msgspec.Struct, array_like=True):
@@ -36,7 +78,10 @@ class Ring(msgspec.Struct, array_like=True):
         """Drops the panes before the one of number ``first``."""
         self.panes = panes = [pane for pane in self.panes if pane[0] >= first]
         # Summed anew rather than subtracted, so that money does not drift.
-        self.totals = [sum(pane[1 + column] for pane in panes) for column in range(N_SUMS)]
+        totals: list[int | float] = [0] * N_SUMS
+        for _, *sums in panes:
+            totals = list(map(add, totals, sums))
+        self.totals = totals
 
     def add(self, number: int, column: int, amount: float) -> None:
         """Adds ``amount`` to a sum of the pane of that number."""
@@ -46,7 +91,6 @@ class Ring(msgspec.Struct, array_like=True):
         self.totals[column] += amount
 
     def _pane(self, number: int) -> list[int | float]:
-        """Finds a pane or inserts it, in time order."""
         panes = self.panes
         place = len(panes)
         while place and panes[place - 1][0] > number:
@@ -62,12 +106,12 @@ class Windows:
     """The declared windows, applied to one shopper's rings, which are in the same order."""
 
     def __init__(self, windows: Sequence[Window]) -> None:
-        self.names = tuple(window.name for window in windows)
+        self._names = tuple(window.name for window in windows)
         self._layout = tuple((window.pane_s * 1000, window.panes) for window in windows)
 
     def empty(self) -> list[Ring]:
         """Makes the rings of a new shopper."""
-        return [Ring(name=name) for name in self.names]
+        return [Ring(name=name) for name in self._names]
 
     def slide(self, rings: list[Ring], now_ms: int) -> None:
         """Moves all windows to ``now_ms``."""

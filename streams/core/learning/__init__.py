@@ -1,6 +1,6 @@
-"""The Learning fold: a row per target or policy, changed by the experiences that Behaviour sends."""
+"""The Learning fold: a row for each target or policy, updated from the examples that Behaviour publishes."""
 
 from streams.core.learning.fold import LearningFold
-from streams.core.learning.row import render_learner
+from streams.core.learning.row import learner_view
 
-__all__ = ["LearningFold", "render_learner"]
+__all__ = ["LearningFold", "learner_view"]

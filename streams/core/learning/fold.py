@@ -1,4 +1,4 @@
-"""Experiences in, models out: measure what was served, then learn, once for each trigger."""
+"""The Learning fold: measures served predictions, then learns, once for each source position, and exports models."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,149 +8,154 @@ import numpy as np
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
 from streams.contract.errors import RefusedStart, RejectedRecord
-from streams.contract.fold import Folded, PartitionRow, SourceRecord
+from streams.contract.fold import FoldResult, PartitionRow, SourceRecord
+from streams.contract.metrics import LearnerMetrics, encode_metrics
 from streams.contract.outputs import Output
-from streams.contract.records import JSON, MSGPACK, Parameters
+from streams.contract.records import MSGPACK, Parameters
 from streams.contract.settings import Settings
-from streams.contract.topics import EXPERIENCES, LEARNERS_CHANGELOG, METRICS, MODELS
+from streams.contract.source_epoch import AppliedPositions
+from streams.contract.topics import EXAMPLES, LEARNERS_CHANGELOG, METRICS, MODELS
 from streams.core.learning.examples import Examples, joined, read_examples
 from streams.core.learning.learners import Learner, new_learner
-from streams.core.learning.row import LearnerRow, decode_learner_row
-from streams.core.learning.sizes import oversized, part_of, without
+from streams.core.learning.row import LEARNER_ROWS, LearnerRow, decode_learner_row
+from streams.core.learning.size_limits import oversized, part_of, without
 
 
 @dataclass
 class LearningState:
-    """A partition is one learner."""
+    """State of a partition of learners: its row alone."""
 
     row: PartitionRow
-    learner: str
 
 
 class LearningFold:
-    """Conforms to :class:`~streams.contract.fold.Fold`; ``experiences`` and the rows are partitioned by learner."""
+    """``(learner rows, examples) -> (learner rows, models, metrics)``; partitioned by the learner's name."""
 
-    source = EXPERIENCES
+    source = EXAMPLES
     changelog = LEARNERS_CHANGELOG
-    schema = 1
+    schema, oldest_schema = LEARNER_ROWS.schema, LEARNER_ROWS.oldest
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._partitions = {name: number for number, name in enumerate(settings.learners)}
         self._untrained = {name: new_learner(name, settings) for name in settings.learners}
 
     def decode(self, record: SourceRecord, partition: int) -> Examples:
-        """Reads one record.
+        """Decodes one record.
 
         Raises:
-            RejectedRecord: with reason ``malformed``, or ``wrong-partition`` when its learner's partition is another.
+            RejectedRecord: with reason ``malformed``, or ``wrong-partition`` for a learner of another partition.
         """
         examples = read_examples(record.value)
-        own_partition = self._partitions.get(examples.learner)
-        if own_partition is None:
+        if examples.learner not in self._untrained:
             raise RejectedRecord("malformed", f"there is no learner {examples.learner!r}")
-        if own_partition != partition:
+        if (own_partition := self._settings.partition_of_learner(examples.learner)) != partition:
             raise RejectedRecord(
                 "wrong-partition", f"{examples.learner} learns in partition {own_partition}, not {partition}"
             )
+        if examples.partition >= self._settings.kafka.partitions:
+            raise RejectedRecord("malformed", f"there is no source partition {examples.partition}")
         self._untrained[examples.learner].check(examples)
         return examples
 
     def open(self, row: PartitionRow, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> LearningState:
-        """Names the learner of a partition, and refuses rows that it cannot go on from.
+        """Opens a partition; rows of learners that the settings do not have stay as they are.
 
         Raises:
-            RefusedStart: The targets were reordered, or what the vectors mean has changed.
+            RefusedStart: A learner's features have changed.
         """
-        learner = self._settings.learners[partition]
         for key, value in rows:
-            if key != learner.encode():
+            learner = self._untrained.get(key.decode(errors="replace"))
+            if learner is not None and decode_learner_row(value).layout != learner.layout:
                 raise RefusedStart(
-                    f"partition {partition} of {self.changelog} holds {key.decode(errors='replace')}, not {learner}: "
-                    "keep the order of the targets, or begin with new topics and a new data directory"
+                    f"{key.decode()} has learned from other features than the settings give now: "
+                    "keep the windows as they were, or start with new topics and a new data directory"
                 )
-            if decode_learner_row(value).layout != self._untrained[learner].layout:
-                raise RefusedStart(
-                    f"{learner} has learned from other columns than the settings make now: "
-                    "keep the windows as they were, or begin with new topics and a new data directory"
-                )
-        return LearningState(row, learner)
+        return LearningState(row)
 
     def keys(self, state: LearningState, events: Sequence[tuple[int, Examples]]) -> Iterable[bytes]:
-        return [state.learner.encode()] if events else []
+        return {examples.learner.encode() for _, examples in events}
 
     def fold(
-        self,
-        state: LearningState,
-        events: Sequence[tuple[int, Examples]],
-        rows: dict[bytes, LearnerRow | None],
-    ) -> Folded[LearnerRow]:
-        """Applies a batch in offset order; outputs are one record for each member, and one of metrics."""
-        if not events:
-            return Folded([], {})
-        key = state.learner.encode()
-        row = rows.get(key) or LearnerRow(layout=self._untrained[state.learner].layout)
-        guard, version = row.guard, row.version
-        learner = self._restored(state.learner, row)
-        fresh: list[Examples] = []
+        self, state: LearningState, events: Sequence[tuple[int, Examples]], rows: dict[bytes, LearnerRow | None]
+    ) -> FoldResult[LearnerRow]:
+        """Applies a batch, each learner's records in offset order; outputs are a record a model, and one of metrics."""
+        by_learner: dict[str, list[tuple[int, Examples]]] = {}
         for offset, examples in events:
-            _count(state.row, examples)
-            if offset > row.guard:
-                row.guard = offset
-                fresh += _fresh(row, examples)
-        for examples in joined(fresh):
+            by_learner.setdefault(examples.learner, []).append((offset, examples))
+        outputs: list[Output] = []
+        changed: dict[bytes, LearnerRow] = {}
+        for name, own in by_learner.items():
+            learned = self._fold_one(state.row, name, own, rows.get(name.encode()))
+            outputs += learned.outputs
+            changed |= learned.rows
+        return FoldResult(outputs, changed)
+
+    def _fold_one(
+        self, partition: PartitionRow, name: str, events: Sequence[tuple[int, Examples]], stored: LearnerRow | None
+    ) -> FoldResult[LearnerRow]:
+        key = name.encode()
+        row = stored or LearnerRow(layout=self._untrained[name].layout)
+        applied_offset, version = row.applied_offset, row.version
+        learner = new_learner(name, self._settings)
+        if row.version:
+            learner.restore(unpack_arrays(row.state), unpack_arrays(row.evaluation))
+        not_applied: list[Examples] = []
+        for offset, examples in events:
+            _count(partition, examples)
+            if offset > row.applied_offset:
+                row.applied_offset = offset
+                not_applied += _not_applied(row, examples)
+        for examples in joined(not_applied):
             _learn(row, learner, examples)
-        if row.guard == guard:
-            return Folded([], {})
+        if row.applied_offset == applied_offset:
+            return FoldResult([], {})
         if row.version == version:
-            return Folded([], {key: row})
+            return FoldResult([], {key: row})
         state_arrays, evaluation_arrays = learner.arrays()
         row.state, row.evaluation = pack_arrays(state_arrays), pack_arrays(evaluation_arrays)
-        exported = {member: pack_arrays(arrays) for member, arrays in learner.parameters().items()}
+        exported = {model: pack_arrays(arrays) for model, arrays in learner.parameters().items()}
         gone = oversized(row.state, row.evaluation, exported, self._settings.engine)
         if gone:
             learner.demote(gone)
             row.state, row.evaluation = without(row.state, gone), pack_arrays(learner.arrays()[1])
-        return Folded(_outputs(state.learner, row, learner, exported, gone), {key: row})
+        return FoldResult(_outputs(name, row, learner, exported, gone), {key: row})
 
     def decode_row(self, value: bytes) -> LearnerRow:
         return decode_learner_row(value)
 
     def encode_row(self, row: LearnerRow) -> bytes:
-        return MSGPACK.encode(row)
-
-    def _restored(self, name: str, row: LearnerRow) -> Learner:
-        learner = new_learner(name, self._settings)
-        if row.version:
-            learner.restore(unpack_arrays(row.state), unpack_arrays(row.evaluation))
-        return learner
+        return LEARNER_ROWS.encode(row)
 
 
 def _count(row: PartitionRow, examples: Examples) -> None:
-    """Advances the partition's own marks: where a crash left the learner's row ahead, only these count exactly."""
-    mark = row.marks.get(examples.partition)
+    """Advances the partition's applied positions; they stay exact if a crash left the learner's row ahead of them."""
+    positions = row.applied_positions.setdefault(examples.learner, AppliedPositions())
     row.count("applied")
-    if duplicates := examples.size - examples.after(mark).size:
+    if duplicates := examples.n_applied(positions.applied(examples.source_id, examples.partition)):
         row.count("duplicates", duplicates)
-    row.marks[examples.partition] = max(mark or examples.last, examples.last)
+    positions.advance(examples.source_id, examples.partition, examples.last)
 
 
-def _fresh(row: LearnerRow, examples: Examples) -> list[Examples]:
-    """Advances the row's mark, and returns what of a record was above it, if anything was."""
-    fresh = examples.after(row.marks.get(examples.partition))
-    row.duplicates += examples.size - fresh.size
-    if not fresh.size:
+def _not_applied(row: LearnerRow, examples: Examples) -> list[Examples]:
+    """Returns what is above the row's applied position, if anything, and advances it; the rest are duplicates."""
+    applied = row.applied_positions.applied(examples.source_id, examples.partition)
+    row.duplicates += examples.n_applied(applied)
+    new = examples.after(applied)
+    if new.is_empty:
         return []
-    row.marks[examples.partition] = fresh.last
+    row.applied_positions.advance(examples.source_id, examples.partition, new.last)
     row.version += 1
-    return [fresh]
+    return [new]
 
 
 def _learn(row: LearnerRow, learner: Learner, examples: Examples) -> None:
+    row.timestamp_ms = max(row.timestamp_ms, examples.latest_ms)
+    learner.measure(examples.outcomes)
+    if not examples.size:
+        return
     learner.learn_many(examples)
     final = examples.final
     row.examples += int(final.sum())
-    row.timestamp_ms = max(row.timestamp_ms, int(examples.timestamps_ms.max()))
     row.label_sum = float(np.cumsum([row.label_sum, *examples.labels[final]])[-1])
     for type_, values in zip(examples.reward_types, examples.rewards.T, strict=True):
         row.reward_sums[type_] = float(np.cumsum([row.reward_sums.get(type_, 0.0), *values])[-1])
@@ -162,12 +167,12 @@ def _outputs(
     outputs = [
         Output(
             MODELS,
-            f"{name}/{member}".encode(),
+            f"{name}/{model}".encode(),
             MSGPACK.encode(
                 Parameters(
                     learner=name,
-                    member=member,
-                    champion=member == learner.champion,
+                    model=model,
+                    champion=model == learner.champion,
                     version=row.version,
                     schema=learner.layout,
                     examples=row.examples,
@@ -175,26 +180,17 @@ def _outputs(
                 )
             ),
         )
-        for member, arrays in exported.items()
-        if part_of(member) not in gone
+        for model, arrays in exported.items()
+        if part_of(model) not in gone
     ]
-    source = f"learning/{name}"
-    metrics = _metrics(source, name, row, learner) | ({"demoted_bytes": gone} if gone else {})
-    outputs.append(Output(METRICS, source.encode(), JSON.encode(metrics)))
-    return outputs
-
-
-def _metrics(source: str, name: str, row: LearnerRow, learner: Learner) -> dict[str, Any]:
-    numbers: dict[str, Any] = {
-        "source": source,
-        "timestamp_ms": row.timestamp_ms,
-        "learner": name,
-        "version": row.version,
-        "examples": row.examples,
-        "champion": learner.champion,
-    }
-    if members := learner.quality():
-        total = {"amount": row.label_sum} if learner.is_amount else {"positives": round(row.label_sum)}
-        return numbers | total | {"members": members} | learner.standing()
-    by_type = {type_: total / row.examples for type_, total in row.reward_sums.items()}
-    return numbers | {"mean_reward": row.label_sum / row.examples, "mean_rewards": by_type}
+    metrics = LearnerMetrics(
+        source=f"learning/{name}",
+        timestamp_ms=row.timestamp_ms,
+        learner=name,
+        version=row.version,
+        examples=row.examples,
+        champion=learner.champion,
+        quality=learner.quality(row),
+        demoted_bytes=gone,
+    )
+    return [*outputs, Output(METRICS, metrics.source.encode(), encode_metrics(metrics))]

@@ -1,64 +1,62 @@
-"""The row of one learner: how far it has read, and all it needs to learn on."""
+"""Learner row: how far a learner has read, its parameters and its quality."""
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec.structs import asdict
 
 from streams.contract.arrays import unpack_arrays
-from streams.core.models.family import qualities
+from streams.contract.row_format import RowFormat, VersionedRow
+from streams.contract.source_epoch import AppliedPositions
+from streams.core.models.target_models import qualities
 
 
-class LearnerRow(msgspec.Struct, array_like=True):
-    """Equal records give equal rows, bit for bit, however they came in batches.
+class LearnerRow(VersionedRow):
+    """State of one learner; the same records give the same bits, however they are cut into batches.
 
     Attributes:
-        guard: Highest offset of ``experiences`` that is applied.
-        deadline_ms: Nothing falls due here.
+        applied_offset: Highest applied offset of ``examples``.
+        deadline_ms: Always 0: learners have no deadlines.
         layout: Fingerprint of the columns that the state belongs to.
-        marks: Source partition to the highest trigger ``(offset, index)`` learned from it.
-        version: Records learned from, hence higher with every export.
-        duplicates: Examples that came again and were dropped.
-        timestamp_ms: Of the latest prediction or decision learned from.
-        label_sum: Of the labels or rewards, unweighted.
+        applied_positions: Highest source positions learned from.
+        version: Number of records learned from; it rises with every export.
+        duplicates: Repeated examples that were dropped.
+        timestamp_ms: Time of the latest prediction or decision learned from.
+        label_sum: Unweighted sum of the labels or rewards.
         state: Packed arrays of the learner.
-        reward_sums: Type of reward to its sum, unweighted.
-        evaluation: Packed arrays of the running quality of its members.
+        reward_sums: Type of reward to its unweighted sum.
+        evaluation: Packed arrays of the running quality of its models.
     """
 
-    guard: int = -1
-    deadline_ms: int = 0
+    schema: Literal[1] = 1
     layout: int = 0
-    marks: dict[int, tuple[int, int]] = {}
+    applied_positions: AppliedPositions = msgspec.field(default_factory=AppliedPositions)
     version: int = 0
     examples: int = 0
     duplicates: int = 0
     timestamp_ms: int = 0
     label_sum: float = 0.0
-    state: dict[str, Any] = {}
-    evaluation: dict[str, Any] = {}
-    reward_sums: dict[str, float] = {}
+    state: dict[str, Any] = msgspec.field(default_factory=dict)
+    evaluation: dict[str, Any] = msgspec.field(default_factory=dict)
+    reward_sums: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-decode_learner_row: Final = msgspec.msgpack.Decoder(LearnerRow).decode
+LEARNER_ROWS: Final = RowFormat(LearnerRow, "a learner's row")
+decode_learner_row: Final = LEARNER_ROWS.decode
 
 
-def render_learner(key: bytes, value: bytes) -> dict[str, Any]:
-    """Turns an encoded row into plain values for a person: numbers as they are, arrays by their shape.
-
-    Args:
-        key: The learner's name.
-        value: As the changelog has it.
-    """
+def learner_view(key: bytes, value: bytes) -> dict[str, Any]:
+    """Turns an encoded row into plain values to display: numbers as they are, arrays by their shape."""
     row = decode_learner_row(value)
     return {
         "learner": key.decode(),
-        "guard": row.guard,
+        "applied_offset": row.applied_offset,
         "version": row.version,
         "examples": row.examples,
         "duplicates": row.duplicates,
         "timestamp_ms": row.timestamp_ms,
         "mean_label": row.label_sum / row.examples if row.examples else None,
-        "marks": {str(partition): list(mark) for partition, mark in sorted(row.marks.items())},
-        "members": qualities(unpack_arrays(row.evaluation)),
+        "applied_positions": {str(number): list(last) for number, last in sorted(row.applied_positions.last.items())},
+        "models": {name: asdict(quality) for name, quality in qualities(unpack_arrays(row.evaluation)).items()},
         "arrays": {name: {"dtype": dtype, "shape": list(shape)} for name, (dtype, shape, _) in row.state.items()},
     }

@@ -1,4 +1,4 @@
-"""A learner at one moment as one value: what it goes on from, and what tells whether it fits."""
+"""Snapshot of a learner: its row, with the fingerprint of the columns that it was learned from."""
 
 from typing import Final
 
@@ -15,9 +15,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     """An exported learner (MessagePack).
 
     Attributes:
-        learner: A target or a policy's model.
+        learner: Name of a target or of a policy's model.
         layout: Fingerprint of the columns that it learned from.
-        row: Its encoded row: versions, marks, parameter arrays, evaluation.
+        row: Its encoded row: versions, applied positions, parameter arrays, evaluation.
     """
 
     format: int
@@ -30,7 +30,7 @@ _decode: Final = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 def take_snapshot(learner: str, row: bytes) -> bytes:
-    """Encodes a learner's row, as it is stored, as a snapshot."""
+    """Encodes a learner's stored row as a snapshot."""
     return MSGPACK.encode(Snapshot(FORMAT, learner, decode_learner_row(row).layout, row))
 
 
@@ -38,44 +38,38 @@ def read_snapshot(value: bytes) -> Snapshot:
     """Decodes a snapshot.
 
     Raises:
-        UnreadableSource: It is none, or one of another format.
+        UnreadableSource: It is not a snapshot, or has another format.
     """
     try:
         snapshot = _decode(value)
         decode_learner_row(snapshot.row)
     except msgspec.MsgspecError as error:
-        raise UnreadableSource(f"this is no snapshot of a learner: {error}") from error
+        raise UnreadableSource(f"this is not a snapshot of a learner: {error}") from error
     if snapshot.format != FORMAT:
-        raise UnreadableSource(f"the snapshot is of format {snapshot.format}, this version reads {FORMAT}")
+        raise UnreadableSource(f"the snapshot has format {snapshot.format}, this version reads format {FORMAT}")
     return snapshot
 
 
 def rolled_back(snapshot: Snapshot, present: bytes, layout: int) -> LearnerRow:
-    """Gives a learner the parameters of a snapshot; what it has read and how good it was served stay as they are.
+    """Returns a learner's row with the parameters of a snapshot; applied positions and quality stay as they are.
 
-    Its next examples are learned on top of the snapshot's, none twice, under a version above every one that was
-    published.
+    It goes on learning from its next example, none twice, under a version above all published ones.
 
     Args:
-        present: The learner's encoded row as it is now.
-        layout: Fingerprint of the columns that the settings make.
+        present: The learner's current encoded row.
+        layout: Fingerprint of the columns of the settings.
 
     Raises:
-        UnreadableSource: The snapshot has learned from other columns, or nothing.
+        UnreadableSource: The snapshot was learned from other columns, or is empty.
     """
     row, then = decode_learner_row(present), decode_learner_row(snapshot.row)
     if snapshot.layout != layout:
         raise UnreadableSource(
-            f"the snapshot of {snapshot.learner} has schema {snapshot.layout}, the settings make {layout}: it was "
-            "learned from other columns; what serves now is left as it is"
+            f"the snapshot of {snapshot.learner} has layout {snapshot.layout}, the settings give {layout}: it was "
+            "learned from other features; nothing was changed; use the settings of the snapshot, or another snapshot"
         )
     if not then.version:
-        raise UnreadableSource(f"the snapshot of {snapshot.learner} has learned nothing")
+        raise UnreadableSource(f"the snapshot of {snapshot.learner} is empty: it has learned from no records")
     row.state = then.state
     row.version += 1
     return row
-
-
-def encode_learner_row(row: LearnerRow) -> bytes:
-    """Encodes a row as Learning stores it."""
-    return MSGPACK.encode(row)

@@ -1,1 +1,1 @@
-"""Online models, as arrays: learning row by row, scoring by the batch, and how well they did."""
+"""Online models: learning row by row, scoring a batch from exported arrays, quality, choice of the champion."""

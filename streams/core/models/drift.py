@@ -1,35 +1,33 @@
-"""Watching the champion's loss for drift: alarms when it has risen, recoveries when half of the rise is gone."""
+"""Drift detection on the champion's loss: an alarm when it has risen, a recovery when half of the rise is gone."""
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import isnan
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.contract.arrays import Arrays
+from streams.contract.arrays import Arrays, Float64Array, Int64Array
+from streams.contract.metrics import Drift
 from streams.core.models.adaptive_window import AdaptiveWindow
 from streams.core.models.measures import losses
 
-Float64Array = NDArray[np.float64]
-
 WAITING: Final = 64
-"""Losses that wait to be put in order: labels come in the order in which they became final, partition by partition."""
+"""Losses buffered for sorting: labels come in the order in which they became final, ADWIN needs that of predictions."""
 
 _FADE: Final = 1.0 - 1.0 / 100.0
 
 
 class DriftWatch:
-    """Feeds ADWIN with the loss of what was served, clipped to [0, 1], in the order of the predictions.
+    """ADWIN on the loss of what was served, clipped to [0, 1], in the order of the predictions.
 
     Args:
-        loss: Of what was served, by labels; both ``(n,)``.
+        loss: Loss of served values and labels, both ``(n,)``.
 
     Attributes:
-        alarms: Rises of the loss so far; a fall is none.
-        recoveries: Alarms after which the loss has come back half of the way.
-        open: Whether it has not come back since the last alarm.
+        alarms: Rises of the loss so far; a fall raises no alarm.
+        recoveries: Alarms after which half of the rise has gone.
+        open: Whether the last alarm is without a recovery so far.
     """
 
     def __init__(self, loss: Callable[[Float64Array, Float64Array], Float64Array] = losses) -> None:
@@ -43,17 +41,8 @@ class DriftWatch:
         self._half = 0.0
         self._faded = 0.0
 
-    def update(self, probabilities: Float64Array, labels: Float64Array, timestamps_ms: NDArray[np.int64]) -> list[int]:
-        """Takes a batch, row by row.
-
-        Args:
-            probabilities: As served, ``(n,)``; NaN where nothing was.
-            labels: 0 or 1, ``(n,)``.
-            timestamps_ms: When the predictions were made, ``(n,)``.
-
-        Returns:
-            The rows at which an alarm was raised.
-        """
+    def update(self, probabilities: Float64Array, labels: Float64Array, timestamps_ms: Int64Array) -> list[int]:
+        """Adds a batch as served, NaN for nothing, with its prediction times; returns the rows that raised an alarm."""
         clipped = np.minimum(self._loss(probabilities, labels), 1.0).tolist()
         raised: list[int] = []
         for row, (loss, timestamp_ms) in enumerate(zip(clipped, timestamps_ms.tolist(), strict=True)):
@@ -61,11 +50,11 @@ class DriftWatch:
             if isnan(loss):
                 continue
             heappush(self._waiting, (timestamp_ms, self._seen, loss))
-            if len(self._waiting) > WAITING and self._take(heappop(self._waiting)[2]):
+            if len(self._waiting) > WAITING and self._add(heappop(self._waiting)[2]):
                 raised.append(row)
         return raised
 
-    def _take(self, loss: float) -> bool:
+    def _add(self, loss: float) -> bool:
         if self.open:
             self._faded = _FADE * self._faded + (1.0 - _FADE) * loss
             if self._faded <= self._half:
@@ -81,18 +70,17 @@ class DriftWatch:
         self._faded = after
         return True
 
-    def summary(self) -> dict[str, Any]:
-        """What is known, as plain values."""
-        return {
-            "alarms": self.alarms,
-            "recoveries": self.recoveries,
-            "open": self.open,
-            "window_examples": self._window.size,
-            "window_loss": self._window.mean,
-        }
+    def summary(self) -> Drift:
+        """Returns the counts and the window's state."""
+        return Drift(
+            alarms=self.alarms,
+            recoveries=self.recoveries,
+            open=self.open,
+            window_examples=self._window.size,
+            window_loss=self._window.mean,
+        )
 
     def arrays(self) -> Arrays:
-        """Everything it goes on from."""
         return self._window.arrays() | {
             "waiting": np.array(sorted((at, number) for at, number, _ in self._waiting), np.int64).reshape(-1, 2),
             "losses": np.array([loss for _, _, loss in sorted(self._waiting)], np.float64),

@@ -1,41 +1,40 @@
-"""The member that predicts an amount: whether there will be any, times how much there will be then."""
+"""Hurdle model of an amount: the probability of an amount above zero, times the expected size of such an amount."""
 
-from math import exp, log
+from math import log
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.contract.arrays import Arrays
+from streams.contract.arrays import Arrays, Float64Array
 from streams.core.models.logistic import log_odds, probabilities
 from streams.core.models.newton import OnlineLeastSquares, OnlineNewton
 
-Float64Array = NDArray[np.float64]
-
 FIRST_SHARE: Final = 0.1
-"""Of examples with an amount, until some have been learned; the prior is this times the first amount."""
+"""Initial share of examples with an amount above zero; the prior is this share times the initial amount."""
 
 _SHARE_VARIANCE: Final = 0.01
 _AMOUNT_VARIANCE: Final = 0.003
 _FIRST_AMOUNT_VARIANCE: Final = 4.0
 _NOISE: Final = 0.4
-"""Variance of the logarithm of an amount around its prediction, until it is known better."""
+"""Initial variance of the logarithm of an amount around its prediction."""
 
 _WIDEST: Final = 3.0
 _MEMORY: Final = 50_000.0
 _BOUND: Final = 30.0
+_MIN_SCORE: Final = 1e-9
+"""Below this score the slope is used: the quotient of two tiny differences would be rounding noise."""
 
 
 class HurdleLearner:
-    """Two models of the same vectors: logistic regression of "above zero", least squares of the logarithm above it.
+    """Logistic regression of "above zero", and least squares of the logarithm of amounts above zero.
 
-    Both take online Newton steps. The expectation of an amount is more than the exponential of its expected logarithm:
-    by half the variance around it, as of a lognormal. Squared error of the logarithm is the same model in any currency,
-    and one purchase of a hundred times the usual does not move it far, as it does a gamma regression with a log link,
-    which measured worse, too.
+    Both take online Newton steps on the same vectors. The expected amount is the exponential of the expected logarithm
+    plus half its variance, as of a lognormal. Squared error of the logarithm gives the same model in any currency, and
+    one purchase of a hundred times the usual size does not move it far. A gamma regression with a log link is moved
+    far by it, and measured worse, too.
 
     Args:
-        prior: Amount it starts with.
+        prior: Initial amount.
 
     References:
         Cragg (1971), "Some statistical models for limited dependent variables with application to the demand for
@@ -70,14 +69,7 @@ class HurdleLearner:
             self._spread = self._spread + np.array([1.0, min(distance * distance, _WIDEST**2)]) * weight
             self._amount.learn_many(inputs[one], logarithm, weights[one])
 
-    def predict_one(self, scaled: Float64Array) -> float:
-        """Asks both models; what is served goes by :func:`hurdle_logits`, from the exported arrays."""
-        inputs = np.concatenate([[1.0], scaled])
-        share = 1.0 / (1.0 + exp(-float(np.dot(inputs, self._share.mean))))
-        return share * exp(float(np.dot(inputs, self._amount.mean)) + self._half_variance)
-
     def parameters(self) -> Arrays:
-        """What scoring needs."""
         share, amount = self._share.mean, self._amount.mean
         return {
             "share_intercept": share[:1].copy(),
@@ -87,7 +79,6 @@ class HurdleLearner:
         }
 
     def arrays(self) -> Arrays:
-        """Everything it learns from here on with."""
         share = {f"share_{name}": array for name, array in self._share.arrays().items()}
         amount = {f"amount_{name}": array for name, array in self._amount.arrays().items()}
         return share | amount | {"spread": self._spread}
@@ -103,7 +94,7 @@ class HurdleLearner:
 
 
 def hurdle_logits(scaled: Float64Array, parameters: Arrays) -> Float64Array:
-    """Returns the logarithm of the expected amount of rows of ``(n, n_features)``, each the same in any batch."""
+    """Returns the logarithm of the expected amount of rows of ``(n, n_features)``, with the same bits in any batch."""
     share = (scaled * parameters["share_weights"]).sum(axis=1) + parameters["share_intercept"][0]
     amount = (scaled * parameters["amount_weights"]).sum(axis=1) + parameters["amount_intercept"][0]
     logits: Float64Array = np.log(probabilities(share)) + amount
@@ -111,17 +102,17 @@ def hurdle_logits(scaled: Float64Array, parameters: Arrays) -> Float64Array:
 
 
 def hurdle_contributions(scaled: Float64Array, parameters: Arrays) -> Float64Array:
-    """What each feature adds to the logarithm of a row's amount, ``(n, n_features)``.
+    """Returns what each feature adds to the logarithm of a row's amount, ``(n, n_features)``.
 
-    What moves the log-odds of "above zero" moves the logarithm of its probability in proportion (DeepLIFT's rescale
-    rule), so that the parts sum to the difference in the logarithm.
+    A contribution to the log-odds of "above zero" is rescaled to one to the logarithm of its probability (DeepLIFT's
+    rescale rule), so that the contributions sum to the difference in the logarithm.
     """
     moved: Float64Array = scaled * parameters["share_weights"]
     intercept = parameters["share_intercept"][0]
     total = moved.sum(axis=1)
     rise = np.log(probabilities(total + intercept)) - np.log(probabilities(np.array([intercept])))[0]
-    still = np.abs(total) < _STILL
-    slope = np.where(still, 1.0 - probabilities(np.array([intercept]))[0], rise / np.where(still, 1.0, total))
+    tiny = np.abs(total) < _MIN_SCORE
+    slope = np.where(tiny, 1.0 - probabilities(np.array([intercept]))[0], rise / np.where(tiny, 1.0, total))
     moved *= slope[:, None]
     moved += scaled * parameters["amount_weights"]
     return moved
@@ -129,9 +120,4 @@ def hurdle_contributions(scaled: Float64Array, parameters: Arrays) -> Float64Arr
 
 def amounts(logits: Float64Array) -> Float64Array:
     """Turns logarithms into amounts, neither 0 nor infinite."""
-    served: Float64Array = np.exp(np.clip(logits, -_BOUND, _BOUND))
-    return served
-
-
-_STILL: Final = 1e-9
-"""A score that has moved less moves its logarithm by the slope alone; a quotient of roundings would be noise."""
+    return np.exp(np.clip(logits, -_BOUND, _BOUND))

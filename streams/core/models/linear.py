@@ -1,99 +1,6 @@
-"""The learner of record: River's logistic regression with AdaGrad, one example at a time."""
+"""Scoring by the linear model."""
 
-from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
-from river import linear_model, optim
-from river.optim.base import DictLike
-from river.utils import VectorDict
-
-from streams.contract.arrays import Arrays
-from streams.core.models.logistic import log_odds
-
-Float64Array = NDArray[np.float64]
-
-LEARNING_RATE: Final = 0.03
-FIRST_SQUARES: Final = 32.0
-"""Of slopes, that each sum begins with: AdaGrad's first steps are its longest, and the first examples say little."""
-
-
-class SteadyAdaGrad(optim.AdaGrad):
-    """River's AdaGrad, bit for bit; it asks once an example for the learning rate, where River asks once a feature."""
-
-    def _step_with_dict(self, w: DictLike, g: DictLike) -> DictLike:
-        learning_rate, eps, g2 = self.learning_rate, self.eps, self.g2
-        for column, slope in g.items():
-            if not slope:
-                continue
-            g2[column] = squares = g2[column] + slope**2
-            w[column] -= learning_rate / (squares + eps) ** 0.5 * slope
-        return w
-
-
-class LinearLearner:
-    """Wraps the model so that it goes in and out of arrays; features are named by their column.
-
-    Every vector has every column, zeros included, in the same order: River's sums run in the order of its dictionaries,
-    which a restored model must have too.
-
-    Args:
-        n_features: Columns of a vector.
-        prior: Probability it starts with.
-
-    References:
-        Duchi, Hazan and Singer (2011), "Adaptive subgradient methods for online learning", JMLR 12, section 1.3.
-    """
-
-    def __init__(self, n_features: int, prior: float) -> None:
-        self._columns = tuple(range(n_features))
-        self._optimizer = SteadyAdaGrad(LEARNING_RATE)
-        self._optimizer.g2 = defaultdict(float, dict.fromkeys(self._columns, FIRST_SQUARES))
-        self._model = linear_model.LogisticRegression(self._optimizer, intercept_init=log_odds(prior))
-        self._model._weights = VectorDict(dict.fromkeys(self._columns, 0.0))
-
-    def learn_many(self, scaled: Float64Array, labels: Float64Array, weights: Float64Array) -> None:
-        """Learns example by example; its quality falls when River learns many at once.
-
-        Args:
-            scaled: ``(n, n_features)``.
-            labels: 0 or 1, ``(n,)``.
-            weights: ``(n,)``.
-        """
-        learn_one = self._model.learn_one
-        for values, label, weight in zip(scaled.tolist(), labels.tolist(), weights.tolist(), strict=True):
-            learn_one(dict(zip(self._columns, values, strict=True)), label, weight)
-
-    def predict_one(self, scaled: Float64Array) -> float:
-        """Asks River itself; what is served goes by :func:`linear_logits`, from the exported arrays.
-
-        Args:
-            scaled: ``(n_features,)``.
-        """
-        vector = dict(zip(self._columns, scaled.tolist(), strict=True))
-        return float(self._model.predict_proba_one(vector)[True])  # type: ignore[no-untyped-call] # River types a part
-
-    def parameters(self) -> Arrays:
-        """What scoring needs."""
-        return {"weights": self._in_order(self._model.weights), "intercept": np.array([self._model.intercept])}
-
-    def arrays(self) -> Arrays:
-        """Everything it learns from here on with."""
-        return self.parameters() | {
-            "g2": self._in_order(self._optimizer.g2),
-            "n_iterations": np.array([self._optimizer.n_iterations], np.int64),
-        }
-
-    def restore(self, arrays: Arrays) -> None:
-        self._model._weights = VectorDict(dict(zip(self._columns, arrays["weights"].tolist(), strict=True)))
-        self._model.intercept = float(arrays["intercept"][0])
-        self._optimizer.g2 = defaultdict(float, zip(self._columns, arrays["g2"].tolist(), strict=True))
-        self._optimizer.n_iterations = int(arrays["n_iterations"][0])
-
-    def _in_order(self, values: Mapping[Any, float]) -> Float64Array:
-        return np.array([values.get(column, 0.0) for column in self._columns])
+from streams.contract.arrays import Arrays, Float64Array
 
 
 def linear_logits(scaled: Float64Array, parameters: Arrays) -> Float64Array:
@@ -103,6 +10,5 @@ def linear_logits(scaled: Float64Array, parameters: Arrays) -> Float64Array:
 
 
 def contributions(scaled: Float64Array, parameters: Arrays) -> Float64Array:
-    """What each feature adds to the log-odds of a row, ``(n, n_features)``, against a shopper who is average in it."""
-    products: Float64Array = scaled * parameters["weights"]
-    return products
+    """Returns what each feature adds to a row's log-odds, ``(n, n_features)``, relative to an average shopper."""
+    return scaled * parameters["weights"]

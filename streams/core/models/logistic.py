@@ -1,12 +1,13 @@
-"""Log-odds and probabilities: the one link function of all members."""
+"""Conversion between log-odds and probabilities, shared by all models."""
 
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+
+from streams.contract.arrays import Float64Array
 
 _BOUND = 30.0
-"""River takes log-odds beyond it for certain; a probability of exactly 0 or 1 would make the log loss infinite."""
+"""River's own limit for log-odds; a probability of exactly 0 or 1 would make the log loss infinite."""
 
 
 def log_odds(probability: float) -> float:
@@ -18,7 +19,7 @@ def log_odds(probability: float) -> float:
     return math.log(probability / (1.0 - probability))
 
 
-def probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+def probabilities(logits: Float64Array) -> Float64Array:
     """Turns log-odds into probabilities, strictly between 0 and 1."""
-    negated: NDArray[np.float64] = np.clip(-logits, -_BOUND, _BOUND)
+    negated: Float64Array = np.clip(-logits, -_BOUND, _BOUND)
     return 1.0 / (1.0 + np.exp(negated))

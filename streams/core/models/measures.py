@@ -1,9 +1,8 @@
-"""Exact measures of a whole run's probabilities; :mod:`.evaluation` approximates them by sums that fit into a row."""
+"""Exact measures of a whole run's probabilities; :mod:`.quality` approximates them by sums that fit into a row."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Float64Array = NDArray[np.float64]
+from streams.contract.arrays import Float64Array
 
 _CERTAIN = 1e-15
 
@@ -22,7 +21,7 @@ def auc(given: Float64Array, labels: Float64Array) -> float:
 
 
 def average_precision(given: Float64Array, labels: Float64Array) -> float:
-    """Returns the mean, over the positives, of the precision at their score; what is tied is met at once.
+    """Returns the mean, over the positives, of the precision at their score; tied scores share one threshold.
 
     >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1.0, 0.0, 1.0])).__round__(4)
     0.8333
@@ -38,8 +37,7 @@ def average_precision(given: Float64Array, labels: Float64Array) -> float:
 def losses(given: Float64Array, labels: Float64Array) -> Float64Array:
     """Returns each example's log loss, nats."""
     kept = np.clip(given, _CERTAIN, 1.0 - _CERTAIN)
-    each: Float64Array = -np.log(np.where(labels > 0.5, kept, 1.0 - kept))
-    return each
+    return -np.log(np.where(labels > 0.5, kept, 1.0 - kept))
 
 
 def brier(given: Float64Array, labels: Float64Array) -> float:
@@ -48,5 +46,5 @@ def brier(given: Float64Array, labels: Float64Array) -> float:
 
 
 def calibration(given: Float64Array, labels: Float64Array) -> float:
-    """Returns the sum of the probabilities by the number of positives; 1 is right."""
+    """Returns the sum of the probabilities divided by the number of positives; 1 is right."""
     return float(given.sum() / labels.sum())

@@ -1,22 +1,23 @@
-"""A challenger: a plain perceptron with two hidden layers, trained by Adam on mini-batches of consecutive examples."""
+"""Perceptron with two hidden layers, trained by Adam on mini-batches of consecutive examples."""
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from streams.contract.arrays import Arrays
+from streams.contract.arrays import Arrays, Float64Array
 from streams.core.models.logistic import log_odds, probabilities
+from streams.core.sums import int_sum
 
 HIDDEN: Final = (128, 64)
 MINI_BATCH: Final = 32
 
 _LEARNING_RATE: Final = 0.003
 _WEIGHT_DECAY: Final = 0.01
-"""Of the three matrices, in each step, times the learning rate."""
+"""Share by which a step shrinks the three matrices, times the learning rate."""
 
 _DROPOUT: Final = 0.1
-"""Share of the units of either hidden layer that sit out a mini-batch."""
+"""Share of a hidden layer's units that are left out of a mini-batch."""
 
 _DECAY_1: Final = 0.9
 _DECAY_2: Final = 0.999
@@ -26,7 +27,7 @@ FloatArray = NDArray[Any]
 
 
 class Masks(NamedTuple):
-    """Which hidden units take part for which example, ``(n, n_units)``: 0 or one over the share that does."""
+    """Dropout masks of the hidden layers, ``(n, n_units)``: 0 for a unit left out, else 1 / (1 - dropout)."""
 
     first: FloatArray
     second: FloatArray
@@ -35,13 +36,13 @@ class Masks(NamedTuple):
 class PerceptronLearner:
     """ReLU, ReLU, sigmoid; cross-entropy, dropout, decoupled weight decay.
 
-    Examples wait until there are :data:`MINI_BATCH` of them. Those that wait are part of the state, so that the weights
-    depend on the examples and their order, never on how they came.
+    Examples are buffered until there are :data:`MINI_BATCH` of them. The buffer is part of the state, so that the
+    weights depend on the examples and their order, never on how they are cut into batches.
 
     Args:
         n_features: Columns of a vector.
-        prior: Probability that the untrained network gives to everything: its last weights start at zero.
-        seed: Of the hidden layers' first weights, and with the number of the step of who sits it out.
+        prior: Probability that the untrained network predicts for every row: its last weights start at zero.
+        seed: Seed of the hidden layers' first weights and, with the number of the step, of the dropout masks.
         dtype: float32 in use; float64 lets a test compare gradients with differences.
 
     References:
@@ -61,7 +62,7 @@ class PerceptronLearner:
             "weights_3": (second, 1),
             "bias_3": (1,),
         }
-        n_parameters = sum(int(np.prod(shape)) for shape in self._shapes.values())
+        n_parameters = int_sum(int(np.prod(shape)) for shape in self._shapes.values())
         self._flat = np.zeros(n_parameters, self._dtype)
         self._moment_1 = np.zeros(n_parameters, self._dtype)
         self._moment_2 = np.zeros(n_parameters, self._dtype)
@@ -81,16 +82,8 @@ class PerceptronLearner:
             decayed[name][:] = 1.0 - _LEARNING_RATE * _WEIGHT_DECAY
         self._decay = decay
 
-    def learn_many(
-        self, scaled: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
-    ) -> None:
-        """Learns from every complete mini-batch and keeps the rest waiting.
-
-        Args:
-            scaled: ``(n, n_features)``.
-            labels: 0 or 1, ``(n,)``.
-            weights: ``(n,)``.
-        """
+    def learn_many(self, scaled: Float64Array, labels: Float64Array, weights: Float64Array) -> None:
+        """Learns from every complete mini-batch and buffers the rest."""
         arrived = np.column_stack([scaled, labels, weights]).astype(self._dtype)
         examples = np.concatenate([self._waiting, arrived])
         complete = len(examples) - len(examples) % MINI_BATCH
@@ -101,14 +94,14 @@ class PerceptronLearner:
         self._waiting = examples[complete:]
 
     def masks(self) -> Masks:
-        """Draws who takes part in the next step, the same whenever it is asked."""
+        """Draws the next step's dropout masks; repeated calls return the same."""
         random = np.random.default_rng((self._seed, self._steps))
-        drawn = random.random((MINI_BATCH, sum(HIDDEN)), np.float32) >= _DROPOUT
+        drawn = random.random((MINI_BATCH, int_sum(HIDDEN)), np.float32) >= _DROPOUT
         kept = drawn.astype(self._dtype) / np.asarray(1.0 - _DROPOUT, self._dtype)
         return Masks(kept[:, : HIDDEN[0]], kept[:, HIDDEN[0] :])
 
     def gradient(self, scaled: FloatArray, labels: FloatArray, weights: FloatArray, masks: Masks) -> Arrays:
-        """Computes the slopes of a batch's weighted mean cross-entropy; they are views, valid until the next call."""
+        """Computes the gradient of a batch's weighted mean cross-entropy, as views valid until the next call."""
         layers, slopes = self._layers, self._slopes
         hidden_1 = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0) * masks.first
         hidden_2 = np.maximum(hidden_1 @ layers["weights_2"] + layers["bias_2"], 0) * masks.second
@@ -141,23 +134,10 @@ class PerceptronLearner:
         self._flat *= self._decay
         self._flat -= change
 
-    def predict_one(self, scaled: NDArray[np.float64]) -> float:
-        """Asks the network itself; what is served goes by :func:`perceptron_logits`, from the exported arrays.
-
-        Args:
-            scaled: ``(n_features,)``.
-        """
-        layers = self._layers
-        hidden_1 = np.maximum(scaled.astype(self._dtype) @ layers["weights_1"] + layers["bias_1"], 0)
-        hidden_2 = np.maximum(hidden_1 @ layers["weights_2"] + layers["bias_2"], 0)
-        return float(probabilities((hidden_2 @ layers["weights_3"] + layers["bias_3"]).astype(np.float64))[0])
-
     def parameters(self) -> Arrays:
-        """What scoring needs."""
         return {name: layer.copy() for name, layer in self._layers.items()}
 
     def arrays(self) -> Arrays:
-        """Everything it learns from here on with."""
         return {
             "flat": self._flat,
             "moment_1": self._moment_1,
@@ -185,26 +165,25 @@ class PerceptronLearner:
         return views
 
 
-def perceptron_logits(scaled: NDArray[np.float64], parameters: Arrays) -> NDArray[np.float64]:
+def perceptron_logits(scaled: Float64Array, parameters: Arrays) -> Float64Array:
     """Scores rows of ``(n, n_features)``; a row's score has the same bits in any batch.
 
-    The stacked product takes one row at a time, always in the same shape: a product of whole matrices would choose its
-    kernels, and so the order of its sums, by the number of rows.
+    The stacked product takes one row at a time, always in the same shape: for a product of whole matrices BLAS chooses
+    its kernel, and with it the order of the sums, by the number of rows.
     """
     rows = scaled.astype(parameters["weights_1"].dtype)[:, None, :]
     hidden_1 = np.maximum(rows @ parameters["weights_1"] + parameters["bias_1"], 0)
     hidden_2 = np.maximum(hidden_1 @ parameters["weights_2"] + parameters["bias_2"], 0)
     logits = hidden_2 @ parameters["weights_3"] + parameters["bias_3"]
-    flat: NDArray[np.float64] = logits[:, 0, 0].astype(np.float64)
+    flat: Float64Array = logits[:, 0, 0].astype(np.float64)
     return flat
 
 
-def perceptron_contributions(scaled: NDArray[np.float64], parameters: Arrays) -> NDArray[np.float64]:
-    """What each feature adds to the log-odds of a row, ``(n, n_features)``, against the zero row.
+def perceptron_contributions(scaled: Float64Array, parameters: Arrays) -> Float64Array:
+    """Returns what each feature adds to a row's log-odds, ``(n, n_features)``, relative to the zero row.
 
-    Every unit passes on the difference it makes, in the proportion in which it received it: a rectifier's slope is the
-    one between its two inputs. The parts add up to the difference in log-odds exactly, where a gradient at the row
-    would not see what a rectifier has cut off.
+    A rectifier's slope is taken between its input for the row and its input for the zero row. So the contributions sum
+    exactly to the difference in log-odds; a gradient at the row would miss what a rectifier has cut off.
 
     References:
         Shrikumar, Greenside and Kundaje (2017), "Learning important features through propagating activation
@@ -217,14 +196,13 @@ def perceptron_contributions(scaled: NDArray[np.float64], parameters: Arrays) ->
     inputs_2 = np.maximum(inputs_1, 0) @ parameters["weights_2"] + parameters["bias_2"]
     slopes = _slopes(inputs_2, base_2) * parameters["weights_3"][:, 0]
     slopes = (slopes @ parameters["weights_2"].T) * _slopes(inputs_1, base_1)
-    moved: NDArray[np.float64] = ((slopes @ parameters["weights_1"].T) * rows)[:, 0].astype(np.float64)
+    moved: Float64Array = ((slopes @ parameters["weights_1"].T) * rows)[:, 0].astype(np.float64)
     return moved
 
 
 def _slopes(inputs: FloatArray, base: FloatArray) -> FloatArray:
-    """Slopes of a rectifier between two inputs; where they are the same, the slope there."""
+    """Returns a rectifier's slopes between two inputs; where the inputs are equal, the derivative."""
     step = inputs - base
-    apart = step != 0
+    differs = step != 0
     rise = np.maximum(inputs, 0) - np.maximum(base, 0)
-    slopes: FloatArray = np.where(apart, rise / np.where(apart, step, 1), inputs > 0).astype(inputs.dtype)
-    return slopes
+    return np.where(differs, rise / np.where(differs, step, 1), inputs > 0).astype(inputs.dtype)

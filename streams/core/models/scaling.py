@@ -1,35 +1,32 @@
-"""Online standardisation of the numbers of a feature vector; indicators stay as they are."""
+"""Online standardisation of the numbers in a feature vector; indicators stay as they are."""
 
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.contract.arrays import Arrays
-
-Float64Array = NDArray[np.float64]
+from streams.contract.arrays import Arrays, Float32Array, Float64Array
 
 CLIP: Final = 6.0
-"""In standard deviations. A count of a robot's session must not outvote everything else."""
+"""Limit in standard deviations: the huge counts of a robot's session must not dominate a score."""
 
 _SMALLEST_VARIANCE: Final = 1e-9
 
 
-def compressed(numbers: NDArray[np.float32]) -> Float64Array:
-    """Takes the logarithm of one more than the magnitude, sign kept: counts and money spread over orders of magnitude.
+def compressed(numbers: Float32Array) -> Float64Array:
+    """Returns ``sign(x) * log(1 + |x|)``: counts and money span orders of magnitude.
 
-    In single precision, as the numbers are: numpy's logarithm is six times as fast there as its ``log1p``.
+    Computed in single precision, the precision of the numbers: numpy's ``log`` is six times as fast as ``log1p``.
     """
     return np.copysign(np.log(np.float32(1.0) + np.abs(numbers)), numbers).astype(np.float64)
 
 
 class Scale:
-    """Means and standard deviations as they were exported, applied to vectors.
+    """Exported means and standard deviations, applied to vectors.
 
     Args:
         scaled: Whether a column is a number, ``(n_features,)``.
-        mean: Of the compressed numbers, ``(n_numbers,)``.
+        mean: Means of the compressed numbers, ``(n_numbers,)``.
         inverse_std: One over their standard deviation, ``(n_numbers,)``; 1 where a number has not varied yet.
     """
 
@@ -38,25 +35,21 @@ class Scale:
         self.mean = mean
         self.inverse_std = inverse_std
 
-    def apply(self, vectors: NDArray[np.float32]) -> Float64Array:
-        """Returns the scaled vectors, ``(n, n_features)``, C order; each row depends on nothing but itself."""
+    def apply(self, vectors: Float32Array) -> Float64Array:
+        """Returns the scaled vectors, ``(n, n_features)``, C order; a row has the same bits in any batch."""
         return self.apply_to(vectors, compressed(vectors[:, self._columns]))
 
-    def apply_to(self, vectors: NDArray[np.float32], numbers: Float64Array) -> Float64Array:
-        """Does the same where the vectors' numbers are compressed already, ``(n, n_numbers)``."""
+    def apply_to(self, vectors: Float32Array, numbers: Float64Array) -> Float64Array:
+        """Does the same with numbers that are compressed already, ``(n, n_numbers)``."""
         scaled = vectors.astype(np.float64, order="C")
         scaled[:, self._columns] = np.clip((numbers - self.mean) * self.inverse_std, -CLIP, CLIP)
         return scaled
 
 
 class ScaledVectors:
-    """Vectors that several models read: their numbers are compressed once, and scaled once for each scale.
+    """Vectors for several models: their numbers are compressed once, and scaled once for each scale."""
 
-    Args:
-        vectors: ``(n, n_features)``.
-    """
-
-    def __init__(self, scaled: Sequence[bool], vectors: NDArray[np.float32]) -> None:
+    def __init__(self, scaled: Sequence[bool], vectors: Float32Array) -> None:
         self._vectors = vectors
         self._numbers = compressed(vectors[:, np.flatnonzero(scaled)])
         self._scaled: dict[tuple[str, int], Float64Array] = {}
@@ -65,7 +58,7 @@ class ScaledVectors:
         return len(self._vectors)
 
     def by(self, target: str, version: int, scale: Scale) -> Float64Array:
-        """Returns the vectors as the scale of that version of the target's models has them."""
+        """Returns the vectors, scaled for one version of the target's models."""
         scaled = self._scaled.get((target, version))
         if scaled is None:
             scaled = self._scaled[target, version] = scale.apply_to(self._vectors, self._numbers)
@@ -73,11 +66,11 @@ class ScaledVectors:
 
 
 class RunningScale:
-    """Mean and variance of every number so far, one per target, shared by the members of its family.
+    """Mean and variance of every number so far, shared by the models of a target.
 
-    It sums deviations, and their squares, from the first example rather than from a running mean, as Welford's method
-    does: the sums of a batch are then running sums, which numpy takes strictly in order, so that no partition into
-    batches changes a bit; and an origin near the data keeps the difference of squares from cancelling.
+    It sums deviations from the first example, and their squares; Welford's method uses the running mean instead.
+    These are cumulative sums, which numpy takes strictly in order, so that no cut into batches changes a bit. An origin
+    near the data keeps the difference of squares precise.
 
     References:
         Chan, Golub and LeVeque (1983), "Algorithms for computing the sample variance", section 3 (shifted data).
@@ -90,12 +83,8 @@ class RunningScale:
         self._origin = np.zeros(len(self._columns))
         self._sums = np.zeros((2, len(self._columns)))
 
-    def learn_many(self, vectors: NDArray[np.float32]) -> Float64Array:
-        """Learns row by row, and returns each row scaled by what was known when it had been learned.
-
-        Args:
-            vectors: ``(n, n_features)``, finite.
-        """
+    def learn_many(self, vectors: Float32Array) -> Float64Array:
+        """Learns finite vectors row by row; returns each row scaled with the statistics up to and including it."""
         scaled = vectors.astype(np.float64)
         if not len(vectors):
             return scaled
@@ -113,7 +102,7 @@ class RunningScale:
         return scaled
 
     def scale(self) -> Scale:
-        """Exports what is known now."""
+        """Returns the current scale."""
         mean, inverse_std = _moments(self._sums[None], np.array([[max(self._count, 1)]], np.float64))
         return Scale(self._scaled, self._origin + mean[0], inverse_std[0])
 
@@ -127,7 +116,7 @@ class RunningScale:
 
 
 def _moments(sums: Float64Array, counts: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Turns sums ``(n, 2, n_numbers)`` into means, from the origin, and inverse standard deviations."""
+    """Turns sums ``(n, 2, n_numbers)`` into means, relative to the origin, and inverse standard deviations."""
     mean = sums[:, 0] / counts
     variance = sums[:, 1] / counts - mean * mean
     varied = variance > _SMALLEST_VARIANCE

@@ -1,182 +1,194 @@
-"""The weights that predictions are made with: exported by Learning, applied here to whole batches."""
+"""Scoring: the weights that Learning exported, applied to whole batches."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streams.contract.arrays import Arrays, unpack_arrays
+from streams.contract.arrays import Arrays, Float32Array, Float64Array, Int64Array, are_moderate, unpack_arrays
+from streams.contract.label_rules import RULES
 from streams.contract.records import Parameters, Reason
-from streams.contract.rules import RULES
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, blend_contributions, blend_logits
 from streams.core.models.logistic import log_odds, probabilities
-from streams.core.models.members import KINDS, kind_of
+from streams.core.models.registry import MODEL_TYPES, type_of
 from streams.core.models.scaling import Scale, ScaledVectors
 
-Float64Array = NDArray[np.float64]
-Float32Array = NDArray[np.float32]
+_TRIALS: Final = (1, 3)
+"""Numbers of rows to score before parameters are used: arrays of a wrong shape may fit one of them by chance."""
 
 
-class _Member(NamedTuple):
+class _Scorer(NamedTuple):
     version: int
     scale: Scale
     arrays: Arrays
 
 
 class Scorers:
-    """Scores every member of every target's family; a row's score has the same bits in any batch.
+    """Scores of all models of all targets; a row's score has the same bits in any batch.
 
     Args:
-        targets: Each with its members, champion first, and the prior that stands in for weights nobody has sent yet.
-        schema: Of the vectors; parameters that were learned on another one are refused.
+        targets: Each with its models, champion first, and the prior that is served until weights arrive.
+        schema: Schema of the vectors; parameters learned on another schema are refused.
+
+    Attributes:
+        names: Of the targets, in the order of the settings.
     """
 
     def __init__(self, targets: Sequence[Target], schema: FeatureSchema) -> None:
+        self.names = tuple(target.name for target in targets)
         self._targets = {target.name: target for target in targets}
         self._schema = schema
-        self._members: dict[tuple[str, str], _Member] = {}
-        self._fresh: dict[str, str] = {}
-        self._champions: dict[str, str] = {target.name: target.members[0] for target in targets}
+        self._models: dict[tuple[str, str], _Scorer] = {}
+        self._replacements: dict[str, str] = {}
+        self._champions: dict[str, str] = {target.name: target.models[0] for target in targets}
 
     def apply(self, parameters: Parameters) -> bool:
-        """Takes a record of the models feed.
-
-        Returns:
-            Whether it is one for these targets and this schema, and scores; what does not is not used.
-        """
+        """Applies a record of the models topic if it is of these targets and schema, and scores trial rows."""
         target = self._targets.get(parameters.learner)
         if target is None or parameters.schema != self._schema.fingerprint:
             return False
-        if kind_of(parameters.member) not in target.members:
+        if type_of(parameters.model) not in target.models:
+            return False
+        if parameters.champion and parameters.model not in target.models:
             return False
         try:
             arrays = unpack_arrays(parameters.arrays)
             scale = Scale(self._schema.scaled, arrays["mean"], arrays["inverse_std"])
-            score = self._trial(target, parameters.member, scale, arrays)
+            if not are_moderate(arrays) or not self._passes_trial(target, parameters.model, scale, arrays):
+                return False
         except (IndexError, KeyError, TypeError, ValueError):
             return False
-        if score.shape != (1,) or not np.isfinite(score[0]):
-            return False
-        self._members[target.name, parameters.member] = _Member(parameters.version, scale, arrays)
-        if parameters.member in target.members:
-            self._dismiss(target.name, parameters.version)
+        self._models[target.name, parameters.model] = _Scorer(parameters.version, scale, arrays)
+        if parameters.model in target.models:
+            self._drop_old_replacement(target.name, parameters.version)
         else:
-            self._fresh[target.name] = parameters.member
+            self._replacements[target.name] = parameters.model
         if parameters.champion:
-            self._champions[target.name] = parameters.member
+            self._champions[target.name] = parameters.model
         return True
 
-    def members(self, target: str) -> list[str]:
-        """Names the columns of :meth:`score`: the champion, the others as declared, then a fresh challenger if any."""
+    def models(self, target: str) -> list[str]:
+        """Names the columns of :meth:`score`: the champion, the others as declared, then a replacement if any."""
         champion = self._champions[target]
-        return [champion, *(member for member in self._all(target) if member != champion)]
+        return [champion, *(model for model in self._all(target) if model != champion)]
 
     def version(self, target: str) -> int:
         """Returns the version of the champion's weights, 0 for the prior."""
-        champion = self._members.get((target, self._champions[target]))
+        champion = self._models.get((target, self._champions[target]))
         return champion.version if champion else 0
 
+    def untrained(self, target: str) -> list[int]:
+        """Returns the columns of :meth:`score` whose models have no weights yet, so that they serve the prior."""
+        return [column for column, name in enumerate(self.models(target)) if (target, name) not in self._models]
+
     def is_amount(self, target: str) -> bool:
-        """Tells whether an amount is expected, and not a probability given."""
+        """Returns whether the target's models predict an amount, not a probability."""
         return RULES[self._targets[target].rule].is_amount
 
     def scaled(self, vectors: Float32Array) -> ScaledVectors:
-        """Prepares vectors, ``(n, n_features)``, that are scored for several targets and have reasons named."""
+        """Prepares vectors, ``(n, n_features)``, to be scored for several targets and explained."""
         return ScaledVectors(self._schema.scaled, vectors)
 
     def score(self, target: str, vectors: Float32Array | ScaledVectors) -> Float64Array:
-        """Returns each member's probability, or amount, for every row of ``(n, n_features)``: ``(n, n_members)``."""
-        names = self.members(target)
+        """Returns each model's probability, or amount, for every row of ``(n, n_features)``: ``(n, n_models)``."""
+        names = self.models(target)
         vectors = self._prepared(vectors)
         logits = self._logits(target, vectors)
         scores = np.full((len(vectors), len(names)), self._targets[target].prior)
         for column, name in enumerate(names):
-            if (target, name) in self._members:
-                served = probabilities if name == BLEND else KINDS[kind_of(name)].served
+            if (target, name) in self._models:
+                served = probabilities if name == BLEND else MODEL_TYPES[type_of(name)].served
                 scores[:, column] = served(logits[name])
         return scores
 
     def reasons(self, target: str, vectors: Float32Array | ScaledVectors, k: int = 3) -> list[list[Reason]]:
-        """Names the features that moved the champion's score most, against a shopper who is average in them.
+        """Names the features with the largest influence on the champion's score, relative to an average shopper.
 
         Returns:
-            For each row at most ``k``, strongest first; none where the champion has not sent weights.
+            For each row at most ``k``, strongest first; none while the champion has no weights.
         """
         vectors = self._prepared(vectors)
         moved = self._contributions(target, vectors)
         if moved is None:
             return [[] for _ in range(len(vectors))]
         strongest = _strongest(np.abs(moved), k)
-        amounts = np.take_along_axis(moved, strongest, axis=1)
+        amounts = moved[np.arange(len(moved))[:, None], strongest]
         names = self._schema.names
         return [
             [Reason(names[feature], amount) for feature, amount in zip(features, row, strict=True) if amount]
             for features, row in zip(strongest.tolist(), amounts.tolist(), strict=True)
         ]
 
-    def _trial(self, target: Target, member: str, scale: Scale, arrays: Arrays) -> Float64Array:
-        """Scores a shopper who has done nothing, with parameters of which nothing is known but their names."""
-        scaled = scale.apply(np.zeros((1, len(self._schema.names)), np.float32))
-        if member != BLEND:
-            return KINDS[kind_of(member)].logits(scaled, arrays)
-        return blend_logits({name: np.zeros(1) for name in target.members if name != BLEND}, arrays)
+    def _passes_trial(self, target: Target, model: str, scale: Scale, arrays: Arrays) -> bool:
+        """Returns whether parameters that were not checked before score and explain one row, and several."""
+        if model == BLEND:
+            weights = [array for name, array in arrays.items() if name not in ("mean", "inverse_std")]
+            logits = {name: np.zeros(1) for name in target.models if name != BLEND}
+            return all(array.shape == (1,) for array in weights) and blend_logits(logits, arrays).shape == (1,)
+        type_ = MODEL_TYPES[type_of(model)]
+        for n_rows in _TRIALS:
+            rows = np.ones((n_rows, len(self._schema.names)), np.float32)
+            scaled = scale.apply(rows)
+            logits_, moved = type_.logits(scaled, arrays), type_.contributions(scaled, arrays)
+            if logits_.shape != (n_rows,) or moved.shape != rows.shape:
+                return False
+            if not (np.isfinite(logits_).all() and np.isfinite(moved).all()):
+                return False
+        return True
 
     def _all(self, target: str) -> tuple[str, ...]:
-        fresh = self._fresh.get(target)
-        return self._targets[target].members + ((fresh,) if fresh else ())
+        replacement = self._replacements.get(target)
+        return self._targets[target].models + ((replacement,) if replacement else ())
 
-    def _dismiss(self, target: str, version: int) -> None:
-        """Forgets a fresh challenger that was not exported with this version: it has won, or lost its patience."""
-        fresh = self._fresh.get(target)
-        if fresh is not None and self._members[target, fresh].version < version:
-            del self._fresh[target], self._members[target, fresh]
+    def _drop_old_replacement(self, target: str, version: int) -> None:
+        """Drops a replacement that was not exported with this version: it has won, or was given up."""
+        replacement = self._replacements.get(target)
+        if replacement is not None and self._models[target, replacement].version < version:
+            del self._replacements[target], self._models[target, replacement]
 
     def _prepared(self, vectors: Float32Array | ScaledVectors) -> ScaledVectors:
         return vectors if isinstance(vectors, ScaledVectors) else self.scaled(vectors)
 
     def _logits(self, target: str, vectors: ScaledVectors) -> dict[str, Float64Array]:
-        """Scores the members that have sent weights; those of one version share their scaled vectors."""
+        """Scores the models that have weights; those of one version share their scaled vectors."""
         declared = self._targets[target]
         logits: dict[str, Float64Array] = {}
         for name in self._all(target):
-            member = self._members.get((target, name))
+            model = self._models.get((target, name))
             if name == BLEND:
                 continue
-            if member is None:
-                if BLEND in declared.members:
+            if model is None:
+                if BLEND in declared.models:
                     logits[name] = np.full(len(vectors), log_odds(declared.prior))
                 continue
-            scaled = vectors.by(target, member.version, member.scale)
-            logits[name] = KINDS[kind_of(name)].logits(scaled, member.arrays)
-        if blend := self._members.get((target, BLEND)):
+            scaled = vectors.by(target, model.version, model.scale)
+            logits[name] = MODEL_TYPES[type_of(name)].logits(scaled, model.arrays)
+        if blend := self._models.get((target, BLEND)):
             logits[BLEND] = blend_logits(logits, blend.arrays)
         return logits
 
     def _contributions(self, target: str, vectors: ScaledVectors) -> Float64Array | None:
-        """What each feature moved the champion's log-odds by, ``(n, n_features)``."""
+        """Returns each feature's contribution to the champion's log-odds, ``(n, n_features)``."""
         champion = self._champions[target]
-        member = self._members.get((target, champion))
-        if member is None or champion != BLEND:
-            return self._moved(target, champion, vectors)
-        combined = {name: self._moved(target, name, vectors) for name in member.arrays if name in KINDS}
+        model = self._models.get((target, champion))
+        if model is None or champion != BLEND:
+            return self._contributions_of(target, champion, vectors)
+        combined = {name: self._contributions_of(target, name, vectors) for name in model.arrays if name in MODEL_TYPES}
         known = {name: moved for name, moved in combined.items() if moved is not None}
-        return blend_contributions(known, member.arrays)
+        return blend_contributions(known, model.arrays)
 
-    def _moved(self, target: str, name: str, vectors: ScaledVectors) -> Float64Array | None:
-        member = self._members.get((target, name))
-        if member is None:
+    def _contributions_of(self, target: str, name: str, vectors: ScaledVectors) -> Float64Array | None:
+        model = self._models.get((target, name))
+        if model is None:
             return None
-        return KINDS[name].contributions(vectors.by(target, member.version, member.scale), member.arrays)
+        return MODEL_TYPES[name].contributions(vectors.by(target, model.version, model.scale), model.arrays)
 
 
-def _strongest(strengths: Float64Array, k: int) -> NDArray[np.int64]:
-    """Finds the places of each row's ``k`` highest, the highest first, of equal ones the first; changes its argument.
-
-    A few passes cost a fraction of sorting every row.
-    """
+def _strongest(strengths: Float64Array, k: int) -> Int64Array:
+    """Finds the columns of each row's ``k`` highest, highest first, ties in column order; overwrites its argument."""
+    # A few passes are much cheaper than sorting every row.
     n_rows, n_columns = strengths.shape
     rows, places = np.arange(n_rows), np.empty((n_rows, min(k, n_columns)), np.int64)
     for rank in range(places.shape[1]):

@@ -1,1 +1,1 @@
-"""Policies: which of the shortlist to show, with what probability, and what feedback teaches them."""
+"""Policies: choice of a slate from the shortlist, with exact probabilities, and the reward models behind it."""

@@ -1,21 +1,22 @@
-"""What a policy is: the chances of each slot's draw, given what a model of rewards says of the items that remain."""
+"""Policies: probabilities of each slot's draw, given the estimated rewards of the remaining items."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
 
-from streams.core.policies.slates import BoolArray, Float64Array, Int64Array, Slates, draw_slates, items_that_are
+from streams.contract.arrays import BoolArray, Float64Array, Int64Array
+from streams.core.policies.slates import Slates, draw_slates, items_that_are
 
 
 class Estimates(NamedTuple):
-    """What a model of rewards says of every item of every shortlist.
+    """A reward model's estimates for every item of every shortlist.
 
     Attributes:
         means: Estimated rewards, ``(n_decisions, n_items)``.
-        deviations: Root of ``x' inverse(A) x``, which times the noise's deviation is the estimate's; same shape. Zero
-            where the policy does not ask for it.
-        examples: How many examples the model was learned from; where it forgets, what they weigh.
+        deviations: Root of ``x' inverse(A) x``, same shape; times the noise's standard deviation it is the estimate's.
+            Zero if the policy does not need it.
+        examples: Number of examples learned from; their summed weight for a model that discounts them.
     """
 
     means: Float64Array
@@ -24,13 +25,11 @@ class Estimates(NamedTuple):
 
 
 class Policy(ABC):
-    """A way to draw, slot by slot, from the items that remain.
-
-    A policy never learns: what it knows is in the estimates that it is given.
+    """A rule for drawing items slot by slot from those that remain; it has no state.
 
     Attributes:
-        floor: Share of each draw that is uniform over the items that remain.
-        needs_deviations: Whether it reads them.
+        floor: Share of each draw that is uniform over the remaining items.
+        needs_deviations: Whether it reads the deviations of the estimates.
     """
 
     needs_deviations = False
@@ -39,8 +38,8 @@ class Policy(ABC):
         self.floor = floor
 
     @abstractmethod
-    def own_chances(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
-        """Returns the chances of one draw, before the floor.
+    def base_probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        """Returns the probabilities of one draw, before the floor.
 
         Args:
             eligible: ``(n_decisions, n_items)``.
@@ -49,34 +48,81 @@ class Policy(ABC):
             Rows that sum to 1, or to 0 where nothing is eligible; same shape.
         """
 
-    def chances(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
-        """Returns the chances that one slot is drawn with; see :meth:`own_chances`."""
-        own = self.own_chances(estimates, eligible)
-        return (1.0 - self.floor) * own + self.floor * equal_chances(eligible)
+    def probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        """Returns the probabilities of one draw, with the floor; see :meth:`base_probabilities`."""
+        own = self.base_probabilities(estimates, eligible)
+        return (1.0 - self.floor) * own + self.floor * equal_probabilities(eligible)
 
     def choose(
         self, estimates: Estimates, n_items: Int64Array, uniforms: Float64Array, preferred: BoolArray | None = None
     ) -> Slates:
-        """Draws a slate for each decision; one is drawn alike, to the bit, in any batch.
+        """Draws a slate for each decision, with the same bits in any batch.
 
         Args:
             n_items: Length of each shortlist, ``(n_decisions,)``.
             uniforms: In [0, 1), one a slot, ``(n_decisions, n_slots)``.
-            preferred: Items that are drawn from first, ``(n_decisions, n_items)``; all, where it is left out.
+            preferred: Items to draw first, ``(n_decisions, n_items)``; by default all.
         """
         there = items_that_are(n_items, estimates.means.shape[1])
         wanted = there if preferred is None else preferred
-        return draw_slates(there, wanted, lambda eligible: self.chances(estimates, eligible), uniforms)
+        return draw_slates(there, wanted, lambda eligible: self.probabilities(estimates, eligible), uniforms)
 
 
-def equal_chances(eligible: BoolArray) -> Float64Array:
-    """Gives each eligible item the same chance; rows as :meth:`Policy.own_chances` returns them."""
+class UniformPolicy(Policy):
+    """Uniform policy: equal probabilities for all remaining items."""
+
+    def base_probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        return equal_probabilities(eligible)
+
+    def probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        return equal_probabilities(eligible)
+
+
+class RankedPolicy(Policy):
+    """Ranked policy: the first remaining item of the shortlist. Only the floor makes it random."""
+
+    def base_probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        return all_on_the_highest(np.zeros(eligible.shape), eligible)
+
+
+class EpsilonGreedyPolicy(Policy):
+    """Epsilon-greedy policy: any item with probability ``epsilon``, otherwise the one with the highest estimate."""
+
+    def __init__(self, epsilon: float, floor: float) -> None:
+        super().__init__(floor)
+        self._epsilon = epsilon
+
+    def base_probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        greedy = all_on_the_highest(estimates.means, eligible)
+        return (1.0 - self._epsilon) * greedy + self._epsilon * equal_probabilities(eligible)
+
+
+class LinUCBPolicy(Policy):
+    """LinUCB: the item with the highest estimate plus ``alpha`` deviations of it. Only the floor makes it random.
+
+    References:
+        Li, Chu, Langford and Schapire (2010), "A contextual-bandit approach to personalized news article
+        recommendation", WWW, algorithm 1.
+    """
+
+    needs_deviations = True
+
+    def __init__(self, alpha: float, floor: float) -> None:
+        super().__init__(floor)
+        self._alpha = alpha
+
+    def base_probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+        return all_on_the_highest(estimates.means + self._alpha * estimates.deviations, eligible)
+
+
+def equal_probabilities(eligible: BoolArray) -> Float64Array:
+    """Gives each eligible item the same probability; a row sums to 1, or to 0 where nothing is eligible."""
     return np.asarray(eligible / np.maximum(eligible.sum(axis=1), 1)[:, None], np.float64)
 
 
 def all_on_the_highest(values: Float64Array, eligible: BoolArray) -> Float64Array:
-    """Gives the eligible item of the highest value the whole chance, the first of equal ones."""
-    chances = np.zeros(values.shape)
+    """Gives the eligible item with the highest value probability 1, the first one on a tie."""
+    probabilities = np.zeros(values.shape)
     highest = np.where(eligible, values, -np.inf).argmax(axis=1)
-    np.put_along_axis(chances, highest[:, None], 1.0, axis=1)
-    return np.where(eligible, chances, 0.0)
+    np.put_along_axis(probabilities, highest[:, None], 1.0, axis=1)
+    return np.where(eligible, probabilities, 0.0)

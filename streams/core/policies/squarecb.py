@@ -1,4 +1,4 @@
-"""SquareCB: the further an item's score is behind the best, the less often it is drawn, in closed form.
+"""SquareCB: the larger the gap between an item's score and the best, the less often it is drawn, in closed form.
 
 References:
     Foster and Rakhlin (2020), "Beyond UCB: optimal and efficient contextual bandits with regression oracles", ICML,
@@ -12,21 +12,22 @@ from typing import Final
 
 import numpy as np
 
+from streams.contract.arrays import BoolArray, Float64Array, Int64Array
 from streams.core.policies.policy import Estimates, Policy
-from streams.core.policies.slates import BoolArray, Float64Array, Int64Array, Slates, items_that_are
+from streams.core.policies.slates import Slates, items_that_are
 
 FEW: Final = 8
-"""So few decisions are drawn faster by plain Python than by numpy."""
+"""Up to so many decisions are drawn faster by plain Python than by numpy."""
 
 
 class SquareCBPolicy(Policy):
-    """Inverse gap weighting, with gamma growing as more is known: uniform before the first example."""
+    """Inverse gap weighting; gamma grows with the examples, from 0, which is uniform."""
 
     def __init__(self, exploration: float, floor: float) -> None:
         super().__init__(floor)
         self._exploration = exploration
 
-    def own_chances(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
+    def base_probabilities(self, estimates: Estimates, eligible: BoolArray) -> Float64Array:
         gamma = learning_gamma(self._exploration, estimates.examples)
         return inverse_gap_weighting(estimates.means, eligible, gamma)
 
@@ -41,19 +42,19 @@ class SquareCBPolicy(Policy):
         wanted = items_that_are(n_items, estimates.means.shape[1]) if preferred is None else preferred
         rows = zip(estimates.means.tolist(), n_items.tolist(), uniforms.tolist(), wanted.tolist(), strict=True)
         for place, (scores, length, draws, first) in enumerate(rows):
-            slate, chances = _draw_one(scores[:length], gamma, self.floor, draws, first)
+            slate, probabilities = _draw_one(scores[:length], gamma, self.floor, draws, first)
             slates[place, : len(slate)] = slate
-            propensities[place, : len(slate)] = chances
+            propensities[place, : len(slate)] = probabilities
         return Slates(slates, propensities)
 
 
 def learning_gamma(exploration: float, examples: float) -> float:
-    """Returns gamma, growing with the square root of what was learned: 0, hence uniform, before the first example."""
+    """Returns gamma, which grows with the square root of the examples: 0, hence uniform, before the first."""
     return exploration * sqrt(examples)
 
 
 def inverse_gap_weighting(scores: Float64Array, eligible: BoolArray, gamma: float) -> Float64Array:
-    """Gives each of K eligible items ``1 / (K + gamma * gap)``, and the best one what is left.
+    """Gives each of K eligible items ``1 / (K + gamma * gap)``, and the best one the rest.
 
     Args:
         scores: ``(n_decisions, n_items)``; the first of equally good items is the best.
@@ -66,18 +67,18 @@ def inverse_gap_weighting(scores: Float64Array, eligible: BoolArray, gamma: floa
     best = scores.argmax(axis=1)[:, None]
     gaps = np.where(eligible, np.take_along_axis(scores, best, axis=1), 0.0) - np.where(eligible, scores, 0.0)
     n_eligible = np.maximum(eligible.sum(axis=1), 1)[:, None]
-    chances = np.where(eligible, 1.0 / (n_eligible + gamma * gaps), 0.0)
-    np.put_along_axis(chances, best, 0.0, axis=1)
-    # Summed in the order of the items, as one decision alone is.
-    left = np.where(eligible.any(axis=1), 1.0 - chances.cumsum(axis=1)[:, -1], 0.0)
-    np.put_along_axis(chances, best, left[:, None], axis=1)
-    return chances
+    probabilities = np.where(eligible, 1.0 / (n_eligible + gamma * gaps), 0.0)
+    np.put_along_axis(probabilities, best, 0.0, axis=1)
+    # Summed in the order of the items, as in `_draw_one`, for the same bits.
+    left = np.where(eligible.any(axis=1), 1.0 - probabilities.cumsum(axis=1)[:, -1], 0.0)
+    np.put_along_axis(probabilities, best, left[:, None], axis=1)
+    return probabilities
 
 
 def _draw_one(
     scores: list[float], gamma: float, floor: float, uniforms: list[float], preferred: list[bool]
 ) -> tuple[list[int], list[float]]:
-    """Draws the slate of one decision; its numbers are those of :func:`inverse_gap_weighting`, to the bit."""
+    """Draws the slate of one decision, with the same bits as :func:`inverse_gap_weighting`."""
     slate: list[int] = []
     propensities: list[float] = []
     items = [item for item in range(len(scores)) if preferred[item]]
@@ -90,18 +91,18 @@ def _draw_one(
         n_items = len(items)
         remaining = [scores[item] for item in items]
         best = remaining.index(highest := max(remaining))
-        chances = [1.0 / (n_items + gamma * (highest - score)) for score in remaining]
-        chances[best] = 0.0
-        chances[best] = 1.0 - _sum_in_order(chances)
-        chances = [(1.0 - floor) * chance + floor * (1.0 / n_items) for chance in chances]
-        drawn = min(bisect_right(list(accumulate(chances)), uniform), n_items - 1)
+        probabilities = [1.0 / (n_items + gamma * (highest - score)) for score in remaining]
+        probabilities[best] = 0.0
+        probabilities[best] = 1.0 - _sum_in_order(probabilities)
+        probabilities = [(1.0 - floor) * probability + floor * (1.0 / n_items) for probability in probabilities]
+        drawn = min(bisect_right(list(accumulate(probabilities)), uniform), n_items - 1)
         slate.append(items.pop(drawn))
-        propensities.append(chances[drawn])
+        propensities.append(probabilities[drawn])
     return slate, propensities
 
 
 def _sum_in_order(values: list[float]) -> float:
-    """Adds one after the other: Python's own ``sum`` compensates from 3.12 on."""
+    """Adds one by one: Python's own ``sum`` compensates rounding errors from 3.12 on."""
     total = 0.0
     for value in values:
         total += value

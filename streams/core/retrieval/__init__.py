@@ -1,1 +1,1 @@
-"""Candidates: which items could be shown, cut to a shortlist."""
+"""Candidate generation: the catalogue of items, and the shortlist of items that could be shown."""

@@ -1,38 +1,40 @@
-"""The items feed as arrays: what retrieval and ranking know of every item."""
+"""Catalogue: the items global table as arrays, read by retrieval and ranking."""
 
 from collections.abc import Iterable
 from itertools import chain, repeat
 from math import inf, log, log1p, log2, nan
-from typing import Final, TypeVar
+from typing import Final
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.contract.arrays import Float32Array, Int64Array
+from streams.contract.catalogue import CatalogueRecord
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
-from streams.core.retrieval.forgetting import most_recent, renumbered
+from streams.core.retrieval.listing import Listing
 from streams.core.retrieval.rules import SHARE_PRIOR
-from streams.core.retrieval.tops import TopLists
+from streams.core.retrieval.top_k import TopLists
+from streams.core.sums import float_sum
 
 NO_CATEGORY: Final = -1
 NOBODY: Final = -1
-"""Stands for an item that the feed has not named, and pads lists of items."""
-
-_ScalarT = TypeVar("_ScalarT", bound=np.generic)
+"""Index of an item that is not in the global table; also the padding of lists of items. In every array it is the last
+entry, which is kept empty."""
 
 _CTR_PRIOR: Final = 0.05
 _CTR_PRIOR_IMPRESSIONS: Final = 20.0
-_AT_ONCE: Final = 4096
-"""Items that are written at once: so few that a whole feed does not go far beyond the bound, nor copies of it."""
-_FORGOTTEN_SHARE: Final = 8
-"""One in so many items is forgotten at a time, since it costs as much as writing a part of the feed."""
+_CHUNK_ITEMS: Final = 4096
+"""Items written at once; limits how far loading the global table exceeds the memory bound."""
+_EVICTED_FRACTION: Final = 8
+"""One in so many items is evicted at a time: an eviction costs as much as writing a part of the global table."""
 _TIE_BREAK: Final = 1e-6
-"""In doublings of popularity: below what matters, above what rounding changes."""
+"""Largest tie break, in doublings of popularity: too small to matter, larger than rounding errors."""
 
 
 class _Numbering(dict[str, int]):
-    """Numbers names densely, in the order in which they are first looked up."""
+    """Dense numbers of names, in the order of their first look-up."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names
@@ -44,25 +46,27 @@ class _Numbering(dict[str, int]):
 
 
 class Catalogue:
-    """Every item by a dense index; arrays are by index and may be longer than there are items.
+    """All items, each with a dense index into the arrays; arrays may be longer than the number of items.
 
-    An item that is only known as another's neighbour has an index, and popularity 0, until its own summary comes.
-    Beyond ``items.max_items`` those that were seen least recently are forgotten, which gives the others new indices: an
-    index holds until the next :meth:`apply`.
+    An item that is so far only named as a neighbour has an index, and popularity 0, until its own summary comes.
+    Beyond ``items.max_items`` the least recently seen items are evicted and the others get new indices: an index is
+    valid until the next :meth:`apply`.
 
     Attributes:
         ids: Item ids by index.
         popularity: As of the item's last summary, ``(n,)``.
         log_popularity: ``log1p`` of it, ``(n,)``.
-        standing: log2 of the popularity at a common time, so that items are compared whenever they were last seen; an
-            item that nobody saw has ``-inf``, ``(n,)``.
+        standing: log2 of the popularity at a common time, so that items last seen at different times are comparable;
+            ``-inf`` for an item that was never seen, ``(n,)``.
         impressions: ``(n,)``.
-        ctr: Click rate, drawn to 5 % by the weight of 20 impressions, ``(n,)``.
+        ctr: Click rate, smoothed with a prior of 5 % that weighs 20 impressions, ``(n,)``.
         log_price: NaN where no price is known, ``(n,)``.
         category: Number of the category, :data:`NO_CATEGORY` for none, ``(n,)``.
+        hidden: Whether the shop's own catalogue keeps the item from being proposed, ``(n,)``.
         first_seen_ms: ``(n,)``.
-        neighbours: Indices of the items that it leads to, strongest first, -1 padded, ``(n, n_neighbours)``.
+        neighbours: Targets of the item's rules as indices, strongest first, -1 padded, ``(n, n_neighbours)``.
         closeness: Smoothed share of each of them in all of the item's rules, same shape, 0 padded.
+        listing: The shop's own catalogue.
         bought: Item to indices of the items bought together with it, strongest first; items never bought are not in it.
     """
 
@@ -80,6 +84,9 @@ class Catalogue:
         self.popularity = np.zeros(0)
         self.log_popularity = np.zeros(0)
         self.standing = np.full(0, -inf)
+        self.listing = Listing(settings.decisions.rules.exclude_tags)
+        self.hidden = np.zeros(0, np.bool_)
+        self._offered = np.full(0, -inf)
         self.impressions = np.zeros(0)
         self.ctr = np.full(0, _CTR_PRIOR)
         self.price = np.full(0, nan)
@@ -89,73 +96,105 @@ class Catalogue:
         self.neighbours = np.full((0, n_neighbours), -1, np.int32)
         self.closeness = np.zeros((0, n_neighbours), np.float32)
         self.bought: dict[int, list[int]] = {}
+        self._reserve(0)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def find(self, item_id: str | None) -> int | None:
-        """Returns an item's index, ``None`` for one that the feed has not named yet."""
+        """Returns an item's index, ``None`` for one that is not in the global table."""
         return None if item_id is None else self._indices.get(item_id)
 
     def number(self, item_ids: Iterable[str]) -> list[int]:
-        """Returns the index of each item, :data:`NOBODY` for one that the feed has not named yet."""
+        """Returns the index of each item, :data:`NOBODY` for one that is not in the global table."""
         return [*map(self._indices.get, item_ids, repeat(NOBODY))]
 
     def find_all(self, item_ids: Iterable[str]) -> list[int]:
-        """Returns the indices of the items that the feed has named, in their order."""
+        """Returns the indices of those items that are in the global table, in their order."""
         return [item for item in map(self._indices.get, item_ids) if item is not None]
 
     def find_category(self, category: str | None) -> int:
-        """Returns a category's number, :data:`NO_CATEGORY` for none and for one that no item is in."""
+        """Returns a category's number, :data:`NO_CATEGORY` for ``None`` and for a category without items."""
         return NO_CATEGORY if category is None else self._category_indices.get(category, NO_CATEGORY)
 
     def find_categories(self, categories: Iterable[str]) -> list[int]:
-        """Returns the numbers of categories, see :meth:`find_category`."""
+        """Returns the numbers of several categories, see :meth:`find_category`."""
         return [*map(self._category_indices.get, categories, repeat(NO_CATEGORY))]
 
     @property
     def popular(self) -> list[int]:
-        """Indices of the most popular items, first the most popular."""
+        """Indices of the most popular items, most popular first."""
         return self._tops.overall
 
     @property
     def newest(self) -> list[int]:
-        """Indices of the items that were first seen last, newest first."""
+        """Indices of the items with the latest first event, newest first."""
         return self._tops.newest
 
     def popular_in(self, category: int) -> list[int]:
         """Indices of the most popular items of a category; none for :data:`NO_CATEGORY`."""
         return self._tops.by_category.get(category, [])
 
+    def offered(self, items: list[int]) -> list[int]:
+        """Returns the items that may be proposed, in their order."""
+        return [item for item in items if not self.hidden[item]] if len(self.listing) else items
+
+    def apply_listing(self, records: Iterable[CatalogueRecord]) -> None:
+        """Applies records of the shop's catalogue, in order."""
+        was_empty = not len(self.listing)
+        changed = self.listing.apply(records)
+        if was_empty != (not len(self.listing)):
+            indices = np.arange(len(self))
+        else:
+            indices = np.array(self.find_all(changed), np.int64)
+        if not len(indices):
+            return
+        self._hide(indices)
+        before, after = self._offered[indices], np.where(self.hidden[indices], -inf, self.standing[indices])
+        self._offered[indices] = after
+        lost = self._tops.hold(indices[after < before].tolist())
+        self._update_tops(indices, lost=lost)
+
+    def _hide(self, indices: Int64Array) -> None:
+        hides = self.listing.hides
+        self.hidden[indices] = [hides(self.ids[item]) for item in indices.tolist()]
+
+    def _update_tops(self, indices: Int64Array, *, lost: bool) -> None:
+        offered = self._offered[: len(self)]
+        self._tops.update(indices, offered, self.first_seen_ms, self.category, self._tie_break, lost=lost)
+
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
-        """Takes a part of the feed, in order; of several summaries of an item the last holds."""
+        """Applies records of the global table, in order; of several summaries of an item the last one counts."""
         latest = list({summary.item_id: summary for summary in summaries}.values())
-        for begin in range(0, len(latest), _AT_ONCE):
-            self._apply(latest[begin : begin + _AT_ONCE])
+        for begin in range(0, len(latest), _CHUNK_ITEMS):
+            self._apply(latest[begin : begin + _CHUNK_ITEMS])
             if len(self) > self._max_items:
-                self._forget(self._max_items - self._max_items // _FORGOTTEN_SHARE)
+                self._evict(self._max_items - self._max_items // _EVICTED_FRACTION)
 
     def _apply(self, latest: list[ItemSummary]) -> None:
-        numbered = self._indices.__getitem__
+        numbered, n_before = self._indices.__getitem__, len(self)
         indices = np.array([numbered(summary.item_id) for summary in latest], np.int64)
         neighbours = np.fromiter(chain.from_iterable(map(numbered, s.neighbours) for s in latest), np.int32)
         self.bought |= {numbered(s.item_id): [numbered(other) for other in s.bought] for s in latest if s.bought}
         self._reserve(len(self.ids))
+        if len(self.listing):
+            self._hide(np.arange(n_before, len(self)))
         lost = self._write(indices, latest)
         self._write_neighbours(indices, neighbours, latest)
-        standing = self.standing[: len(self)]
-        self._tops.update(indices, standing, self.first_seen_ms, self.category, self._tie_break, lost=lost)
+        self._update_tops(indices, lost=lost)
 
-    def _write(self, indices: NDArray[np.int64], summaries: list[ItemSummary]) -> bool:
-        """Writes what is one number an item; returns whether one of them fell, is elsewhere, or older than it was."""
-        category = np.array([self._category(summary.category) for summary in summaries], np.int32)
+    def _write(self, indices: Int64Array, summaries: list[ItemSummary]) -> bool:
+        """Writes the scalar arrays; returns whether an item fell, changed its category, or became older."""
+        numbered = self._category_indices.__getitem__
+        category = np.array([NO_CATEGORY if s.category is None else numbered(s.category) for s in summaries], np.int32)
         tie_break = [crc32(summary.item_id.encode()) for summary in summaries]
         standing = np.array([self._standing(*pair) for pair in zip(summaries, tie_break, strict=True)])
-        # A fall that rounding explains is none.
-        fallen = standing < self.standing[indices] - 0.5 * _TIE_BREAK
+        # A smaller fall may be a rounding error.
+        offered = np.where(self.hidden[indices], -inf, standing)
+        fallen = offered < self._offered[indices] - 0.5 * _TIE_BREAK
         first_seen_ms = np.array([summary.first_seen_ms for summary in summaries])
         moved = (category != self.category[indices]) | (first_seen_ms < self.first_seen_ms[indices])
-        moved &= self.standing[indices] > -inf
+        moved &= self._offered[indices] > -inf
         popularity = [summary.popularity for summary in summaries]
         impressions = np.array([summary.impressions for summary in summaries])
         clicks = np.array([summary.clicks for summary in summaries])
@@ -163,6 +202,7 @@ class Catalogue:
         self._tie_break[indices] = tie_break
         self._seen_ms[indices] = [summary.updated_ms for summary in summaries]
         self.standing[indices] = standing
+        self._offered[indices] = offered
         self.category[indices] = category
         self.popularity[indices] = popularity
         # Number by number: numpy's own logarithm may differ in the last bit with the length of the array.
@@ -175,12 +215,12 @@ class Catalogue:
         return bool((fallen | moved).any())
 
     def _write_neighbours(
-        self, indices: NDArray[np.int64], neighbours: NDArray[np.int32], summaries: list[ItemSummary]
+        self, indices: Int64Array, neighbours: NDArray[np.int32], summaries: list[ItemSummary]
     ) -> None:
         width = self.neighbours.shape[1]
         counts = np.array([len(summary.neighbours) for summary in summaries])
         strengths = np.fromiter(chain.from_iterable(summary.strengths for summary in summaries), np.float64)
-        totals = np.array([sum(summary.strengths) for summary in summaries])
+        totals = np.array([float_sum(summary.strengths) for summary in summaries])
         rows = np.repeat(np.arange(len(summaries)), counts)
         columns = np.arange(len(neighbours)) - np.repeat(np.cumsum(counts) - counts, counts)
         kept = columns < width
@@ -189,9 +229,6 @@ class Catalogue:
         self.closeness[indices] = 0.0
         self.closeness[indices[rows[kept]], columns[kept]] = (strengths / (totals[rows] + SHARE_PRIOR))[kept]
 
-    def _category(self, category: str | None) -> int:
-        return NO_CATEGORY if category is None else self._category_indices[category]
-
     def _standing(self, summary: ItemSummary, tie_break: int) -> float:
         if summary.popularity <= 0.0:
             return -inf
@@ -199,20 +236,19 @@ class Catalogue:
         return common + _TIE_BREAK * tie_break / 2.0**32
 
     def _reserve(self, n_items: int) -> None:
-        """Makes room for ``n_items``, at least doubling."""
         size = len(self.standing)
-        if n_items <= size:
+        if n_items < size:
             return
-        more = max(n_items, 2 * size, 1024) - size
+        more = max(n_items + 1, 2 * size, 1024) - size
         for name, filling in _FILLINGS.items():
             array = getattr(self, name)
-            setattr(self, name, np.concatenate([array, _filled(array, more, filling)]))
+            setattr(self, name, np.concatenate([array, np.full((more, *array.shape[1:]), filling, array.dtype)]))
 
-    def _forget(self, keep: int) -> None:
-        """Keeps the ``keep`` items that were seen last and numbers them anew, in their order."""
+    def _evict(self, keep: int) -> None:
+        """Keeps the ``keep`` most recently seen items and renumbers them, in their order."""
         n_items = len(self)
         kept = most_recent(self._seen_ms[:n_items], self._tie_break[:n_items], keep)
-        numbers = np.full(n_items + 1, -1, np.int32)  # the last is of what pads lists, -1
+        numbers = np.full(n_items + 1, -1, np.int32)  # index -1, the padding of lists, maps to the last entry: -1
         numbers[kept] = np.arange(keep)
         for name, filling in _FILLINGS.items():
             array = getattr(self, name)
@@ -225,15 +261,12 @@ class Catalogue:
         self._indices.clear()
         self._indices.update(zip(self.ids, range(keep), strict=True))
         self.bought = {
-            number: left
+            number: remaining
             for item, others in self.bought.items()
             if (number := int(numbers[item])) >= 0
-            if (left := [other for other in numbers[others].tolist() if other >= 0])
+            if (remaining := [other for other in numbers[others].tolist() if other >= 0])
         }
-        everything = np.arange(keep)
-        self._tops.update(
-            everything, self.standing[:keep], self.first_seen_ms, self.category, self._tie_break, lost=True
-        )
+        self._update_tops(np.arange(keep), lost=True)
 
 
 _FILLINGS: Final[dict[str, float]] = {
@@ -242,6 +275,8 @@ _FILLINGS: Final[dict[str, float]] = {
     "popularity": 0.0,
     "log_popularity": 0.0,
     "standing": -inf,
+    "_offered": -inf,
+    "hidden": False,
     "impressions": 0.0,
     "ctr": _CTR_PRIOR,
     "price": nan,
@@ -251,8 +286,34 @@ _FILLINGS: Final[dict[str, float]] = {
     "neighbours": -1,
     "closeness": 0.0,
 }
-"""The arrays of a catalogue, and what stands in them for an item that has no summary."""
+"""The arrays of a catalogue, each with its value for an item without a summary."""
 
 
-def _filled(like: NDArray[_ScalarT], rows: int, filling: float) -> NDArray[_ScalarT]:
-    return np.full((rows, *like.shape[1:]), filling, like.dtype)
+def most_recent(seen_ms: Int64Array, tie_break: NDArray[np.uint32], keep: int) -> Int64Array:
+    """Returns the indices of the ``keep`` most recently seen items, ascending; ties are ordered by ``tie_break``.
+
+    >>> most_recent(np.array([5, 9, -1, 7]), np.zeros(4, np.uint32), 2).tolist()
+    [1, 3]
+    """
+    return np.sort(np.lexsort((tie_break, -seen_ms))[:keep])
+
+
+def renumbered(
+    neighbours: NDArray[np.int32], closeness: Float32Array, numbers: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], Float32Array]:
+    """Renumbers neighbours and removes evicted ones; later neighbours move up.
+
+    Args:
+        neighbours: Old indices, -1 padded, ``(n, n_neighbours)``.
+        closeness: Closeness of each, 0 padded, same shape; its values stay as they are.
+        numbers: New index by the old one, -1 for an evicted item; one longer than the number of old items, with -1 at
+            the end.
+
+    >>> neighbours, closeness = np.array([[2, 0, -1]], np.int32), np.array([[0.5, 0.25, 0.0]], np.float32)
+    >>> [array.tolist() for array in renumbered(neighbours, closeness, np.array([1, 0, -1, -1], np.int32))]
+    [[[1, -1, -1]], [[0.25, 0.0, 0.0]]]
+    """
+    renamed = numbers[neighbours]
+    order = np.argsort(renamed < 0, axis=1, kind="stable")
+    renamed = np.take_along_axis(renamed, order, axis=1)
+    return renamed, np.where(renamed >= 0, np.take_along_axis(closeness, order, axis=1), np.float32(0.0))

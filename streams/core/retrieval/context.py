@@ -1,22 +1,23 @@
-"""What a decision is made in: the shopper as retrieval and ranking see them, at one view."""
+"""Context of a decision: the shopper at one event that asks for it, as input of retrieval and ranking."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
 from streams.core.retrieval.catalogue import NOBODY, Catalogue
 
 
-class Context(msgspec.Struct, frozen=True, gc=False):
-    """A shopper at a view.
+class ShopperContext(msgspec.Struct, frozen=True, gc=False):
+    """A shopper at an event that asks for a decision.
 
     Attributes:
-        item_id: What they look at.
-        views: Item to how often it was looked at, least recent first, the current one last.
-        cart_items: In the cart, oldest first.
-        session_items: Distinct items looked at in this session, nearest first.
-        category_shares: Category to its share of the shopper's leaning; they sum to 1.
-        usual_log_price: Log of the price that they usually look at.
+        item_id: The event's item; ``None`` if it has none.
+        views: Item to its number of views, least recent first, the current item last.
+        cart_items: Items in the cart, oldest first.
+        session_items: Distinct items viewed in this session, most recent first.
+        category_shares: Category to its share of the shopper's affinity; they sum to 1.
+        usual_log_price: Log of the shopper's usual price.
+        excluded: Items that may not be shown to this shopper.
     """
 
     item_id: str | None
@@ -27,21 +28,23 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     category_shares: Mapping[str, float]
     usual_log_price: float | None
     timestamp_ms: int
+    excluded: Collection[str] = ()
 
 
-class Known(msgspec.Struct, frozen=True, gc=False):
-    """A context in the catalogue's numbers; unnamed items are :data:`NOBODY`, if nothing else is said.
+class DecisionContext(msgspec.Struct, frozen=True, gc=False):
+    """A context in the catalogue's indices; an item that is not in it is :data:`NOBODY`, except where noted.
 
     Attributes:
-        item: ``None`` where it has not been named.
-        category: As the event has it.
-        recent: Looked at, nearest first.
-        repeated: Looked at more than once, nearest first; others are left out.
-        cart: Last one first; others are left out.
-        session: Looked at in this session, nearest first.
-        favourite: The category that the shopper leans to most, :data:`NO_CATEGORY` for none.
-        categories: All that the shopper leans to.
-        shares: Of each of them.
+        item: The event's item; ``None`` if it has none that is in the catalogue.
+        category: Category that the event names.
+        recent: Viewed items, most recent first.
+        repeated: Items viewed more than once, most recent first; without those that are not in the catalogue.
+        cart: Items in the cart, newest first; without those that are not in the catalogue.
+        session: Items viewed in this session, most recent first.
+        favourite: The shopper's strongest category, :data:`NO_CATEGORY` for none.
+        categories: All categories of the shopper.
+        shares: Share of each of them.
+        excluded: Items that may not be shown; without those that are not in the catalogue.
     """
 
     item: int | None
@@ -55,24 +58,26 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     shares: list[float]
     usual_log_price: float | None
     timestamp_ms: int
+    excluded: Sequence[int] = ()
 
 
-def known(catalogue: Catalogue, context: Context) -> Known:
-    """Looks a context up, once for retrieval and ranking."""
+def decision_context(catalogue: Catalogue, context: ShopperContext) -> DecisionContext:
+    """Looks up the indices of a context, once for retrieval and ranking."""
     views, shares = context.views, context.category_shares
     recent, times = catalogue.number(reversed(views)), [*reversed(views.values())]
     has_repeated = max(times, default=0) > 1
-    return Known(
+    return DecisionContext(
         catalogue.find(context.item_id),
         catalogue.find_category(context.category),
         recent,
         [item for item, n in zip(recent, times, strict=True) if n > 1 and item != NOBODY] if has_repeated else [],
         catalogue.find_all(reversed(context.cart_items)) if context.cart_items else [],
         catalogue.number(context.session_items),
-        # The greater name of equal shares, whatever order they are kept in.
+        # The greater name among equal shares: the result must not depend on the order of the dictionary.
         catalogue.find_category(max(zip(shares.values(), shares, strict=True))[1] if shares else None),
         catalogue.find_categories(shares),
         [*shares.values()],
         context.usual_log_price,
         context.timestamp_ms,
+        catalogue.find_all(context.excluded) if context.excluded else (),
     )

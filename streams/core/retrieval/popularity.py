@@ -1,4 +1,4 @@
-"""What is popular: visits counted with forgetting, and the most visited items kept in order."""
+"""Popularity: exponentially decayed visit counts, and the ordered list of the most visited items."""
 
 from math import exp2
 from typing import Final
@@ -10,7 +10,7 @@ class Popularity:
     """The ``size`` most visited items of one process, exact at each visit.
 
     Args:
-        half_life_s: After which a visit counts half.
+        half_life_s: Half-life of a visit's weight, seconds.
         size: Items in the list.
     """
 
@@ -23,11 +23,11 @@ class Popularity:
 
     @property
     def top(self) -> list[str]:
-        """Items, most visited first; of equally visited ones the greater name is first."""
+        """Items, most visited first; ties in descending order of the name."""
         return self._top
 
     def learn(self, item: str, timestamp_ms: int) -> None:
-        """Counts a visit. Inflated counts only rise: nothing but the item itself can have come into the top."""
+        """Counts a visit. Inflated counts only rise, so only this item can enter the list."""
         visits = self._visits[item] = self._visits.get(item, 0.0) + self._inflation(timestamp_ms)
         top = self._top
         if len(top) == self._size and visits < self._visits[top[-1]]:

@@ -1,4 +1,4 @@
-"""Sequential rules: what is looked at after and before an item, and what a session's last items say of the next one.
+"""Sequential rules: items viewed after and before an item, and the ranking of next items that follows from them.
 
 References:
     Ludewig and Jannach (2018), "Evaluation of session-based recommendation algorithms", UMUAI 28, section 3.1.
@@ -9,29 +9,27 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from math import exp2
 from typing import Final, TypeVar
 
+from streams.core.sums import float_sum
+
 NEARNESS: Final = (1.0, 0.6, 0.36)
-"""Weight of a rule between two items of a session, by the items between them; there is none over more than two."""
+"""Weight of a rule between two items of a session, by the number of items between them (at most two)."""
 BACKWARDS: Final = 0.5
-"""A rule from the later item to the earlier one weighs so much of the one from the earlier to the later."""
+"""Weight of the rule from the later item to the earlier one, relative to the forward rule."""
 SHARE_PRIOR: Final = 5.0
-"""Weight that is taken to have led elsewhere, so that one visit is not a rule."""
+"""Prior weight of rules to other items, so that a single visit gives only a small share."""
 
 RECENCY: Final = (1.0, 0.4, 0.16, 0.064, 0.0256)
-"""Weight of what the last items lead to, the last one first."""
+"""Weight of the rules of each of the last items, the current one first."""
 LAST_ITEMS: Final = len(RECENCY)
 RETURN: Final = 0.05
-"""Share of sessions that are taken to return to the item before the last one, and a half, a third of it to others."""
+"""Assumed share of sessions that return to the previous item; to the one before it a half, then a third, and so on."""
 _MOST_HALF_LIVES: Final = 500.0
 
 _ItemT = TypeVar("_ItemT", bound=Hashable)
 
 
 def strengthen(strengths: dict[str, float], other: str, weight: float, kept: int) -> bool:
-    """Adds to an item's rule; of more than twice ``kept`` rules only the strongest ``kept`` stay.
-
-    Returns:
-        Whether rules had to go.
-    """
+    """Adds to the weight of a rule; beyond ``2 * kept`` rules, keeps the strongest ``kept`` and returns ``True``."""
     strengths[other] = strengths.get(other, 0.0) + weight
     if len(strengths) <= 2 * kept:
         return False
@@ -42,16 +40,16 @@ def strengthen(strengths: dict[str, float], other: str, weight: float, kept: int
 
 
 def strongest(strengths: dict[str, float], kept: int) -> list[str]:
-    """Orders the items that an item leads to, strongest first; of equally strong ones the one that came first."""
+    """Returns the targets of an item's rules, strongest first; ties in the order in which they were added."""
     return sorted(strengths, key=strengths.__getitem__, reverse=True)[:kept]
 
 
 def rank(last_items: Sequence[_ItemT], closest: Callable[[_ItemT], Iterable[tuple[_ItemT, float]]]) -> list[_ItemT]:
-    """Orders what a session's last items lead to, most probable first; the current item is never in it.
+    """Ranks the items that a session's last items lead to, most probable first, without the current item.
 
     Args:
-        last_items: Distinct, nearest first, the current one first of all.
-        closest: An item's rules: the other items, and their share in all of its rules.
+        last_items: Distinct items, the current one first, then most recent first.
+        closest: Returns an item's rules: the other items, each with its share in all of the item's rules.
 
     >>> rank(["hat", "cap"], {"hat": [("scarf", 0.2), ("cap", 0.1)], "cap": [("scarf", 0.1)]}.__getitem__)
     ['scarf', 'cap']
@@ -73,8 +71,8 @@ class _Rules:
 
     Attributes:
         strengths: Other item to inflated weight.
-        total: Of them.
-        inflation: Of a weight when it was last added to.
+        total: Sum of the weights.
+        inflation: Inflation at the time of the last addition.
     """
 
     __slots__ = ("inflation", "strengths", "total")
@@ -86,16 +84,16 @@ class _Rules:
 
     def add(self, other: str, weight: float, inflation: float, kept: int) -> None:
         has_lost = strengthen(self.strengths, other, weight, kept)
-        self.total = sum(self.strengths.values()) if has_lost else self.total + weight
+        self.total = float_sum(self.strengths.values()) if has_lost else self.total + weight
         self.inflation = inflation
 
 
 class SequentialRules:
-    """The rules of all items in one process; Relations keeps the same ones, an item a row.
+    """Rules of all items in one process; the Items fold keeps the same rules, one item a row.
 
     Args:
-        half_life_s: After which a visit counts half.
-        kept: Rules of an item.
+        half_life_s: Half-life of a visit's weight, seconds.
+        kept: Rules kept of an item.
     """
 
     def __init__(self, half_life_s: float, kept: int) -> None:
@@ -105,11 +103,7 @@ class SequentialRules:
         self._items: dict[str, _Rules] = {}
 
     def learn(self, item: str, before: Sequence[str], timestamp_ms: int) -> None:
-        """Learns from a visit.
-
-        Args:
-            before: Other items of the session, distinct, nearest first.
-        """
+        """Learns from a visit; ``before`` are the other items of the session, distinct, most recent first."""
         if not before:
             return
         inflation = self._inflation(timestamp_ms)
@@ -120,7 +114,7 @@ class SequentialRules:
             own.add(other, weight * BACKWARDS, inflation, self._kept)
 
     def related(self, last_items: Sequence[str]) -> list[str]:
-        """Orders what a session's last items lead to, see :func:`rank`."""
+        """Ranks the items that a session's last items lead to, see :func:`rank`."""
         return rank(last_items, self._closest)
 
     def _of(self, item: str) -> _Rules:
@@ -140,13 +134,12 @@ class SequentialRules:
         if self._landmark_ms is None:
             self._landmark_ms = timestamp_ms
         half_lives = (timestamp_ms - self._landmark_ms) / self._half_life_ms
-        if half_lives > _MOST_HALF_LIVES:
+        if half_lives > _MOST_HALF_LIVES:  # long before weights could overflow
             self._restate(exp2(-half_lives), timestamp_ms)
             half_lives = 0.0
         return exp2(max(half_lives, -_MOST_HALF_LIVES))
 
     def _restate(self, deflation: float, landmark_ms: int) -> None:
-        """Moves the landmark long before numbers could overflow."""
         self._landmark_ms = landmark_ms
         for rules in self._items.values():
             rules.strengths = {other: strength * deflation for other, strength in rules.strengths.items()}

@@ -1,121 +1,192 @@
-"""The shortlist: at most 20 items that may be shown, proposed by five kinds of retrieval, without randomness."""
+"""The shortlist: items that may be shown, at most 20 by candidate sources or those that a caller named; not random."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, zip_longest
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from streams.contract.records import BY_CALLER, NO_SOURCE
 from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
-from streams.core.retrieval.context import Known
+from streams.core.retrieval.context import DecisionContext
 from streams.core.retrieval.related import related
 from streams.core.retrieval.rules import LAST_ITEMS
 
-KINDS: Final = ("related", "trending", "cart", "bought", "popular")
-"""What the session's last items lead to; popular in the category; in the cart or looked at again; bought together with
-the cart or the current item; popular or new."""
 MAX_ITEMS: Final = 20
 
-_SHARES: Final = (0.4, 0.2, 0.1, 0.1, 0.2)
-"""Of the shortlist, by kind; what a kind cannot fill goes to the others."""
 _NEW: Final = 2
-_CURRENT: Final = -1
+_KEPT_OUT: Final = -1
 
 
 class Shortlist(NamedTuple):
-    """Items that may be shown, and which of :data:`KINDS` proposed each.
+    """Items that may be shown, and which source proposed each.
 
     Attributes:
-        items: Indices into the catalogue, ``(n_items,)``.
-        kinds: ``(n_items,)``.
+        items: Indices into the catalogue, :data:`NOBODY` for a caller's candidate that is not in it, ``(n_items,)``.
+        sources: Places in :data:`SOURCE_NAMES`, :data:`NO_SOURCE` for a caller's candidate, ``(n_items,)``.
     """
 
     items: list[int]
-    kinds: list[int]
+    sources: list[int]
 
 
-def shortlists(catalogue: Catalogue, asked: Sequence[Known], size: int) -> list[Shortlist]:
-    """Proposes at most ``size`` items for each context, never the current one, none twice.
+class Lookups(NamedTuple):
+    """Lists that are computed for a whole batch at once.
 
-    Every kind gets its share, as far as it has candidates; then the kinds fill up in their order. The first kind that
+    Attributes:
+        related: Items that the session's last items lead to, best first, padded with :data:`NOBODY`.
+        popular: Popular or new.
+    """
+
+    related: list[int]
+    popular: list[int]
+
+
+class CandidateSource(NamedTuple):
+    """A source of candidates.
+
+    Attributes:
+        share: Share of the shortlist; the other sources fill what is left of it.
+        propose: Returns items, best first; other sources may propose some of them, too.
+    """
+
+    share: float
+    propose: Callable[[Catalogue, DecisionContext, Lookups], list[int]]
+
+
+def shortlists(catalogue: Catalogue, contexts: Sequence[DecisionContext], size: int) -> list[Shortlist]:
+    """Proposes at most ``size`` items for each context, never the current one or an excluded one, none twice.
+
+    Every source gets its share, as far as it has candidates; then they fill up in their order. The first source that
     proposes an item has it.
     """
-    if not asked:
+    if not contexts:
         return []
-    led_to = related(catalogue, np.array([*map(_last_items, asked)], np.int64), size).tolist()
+    led_to = related(catalogue, np.array([*map(_last_items, contexts)], np.int64), size).tolist()
     popular = _popular(catalogue)
-    quotas = [round(size * share) or 1 for share in _SHARES]
-    return [
-        _fill(_proposals(catalogue, each, items, popular), quotas, each.item, size)
-        for each, items in zip(asked, led_to, strict=True)
-    ]
+    sources = CANDIDATE_SOURCES.values()
+    quotas = [round(size * source.share) or 1 for source in sources]
+    found = []
+    for context, items in zip(contexts, led_to, strict=True):
+        lookups = Lookups(items, popular)
+        proposals = [source.propose(catalogue, context, lookups) for source in sources]
+        found.append(_fill(proposals, quotas, context, size))
+    return found
 
 
-def _proposals(catalogue: Catalogue, asked: Known, led_to: list[int], popular: list[int]) -> list[list[int]]:
-    """What each of :data:`KINDS` proposes, best first."""
-    return [
-        led_to[: led_to.index(NOBODY)] if led_to[-1] == NOBODY else led_to,
-        _trending(catalogue, asked),
-        asked.cart + asked.repeated,
-        _bought(catalogue, asked),
-        popular,
-    ]
+def popular_shortlist(catalogue: Catalogue, context: DecisionContext, size: int) -> Shortlist:
+    """Proposes the most popular items of the shop, best first, without the current one."""
+    items = [item for item in catalogue.popular if item != context.item and item not in context.excluded][:size]
+    return Shortlist(items, [SOURCE_NAMES.index("popular")] * len(items))
 
 
-def _fill(proposals: list[list[int]], quotas: list[int], current: int | None, size: int) -> Shortlist:
-    taken: dict[int, int] = {} if current is None else {current: _CURRENT}
+def given_shortlist(catalogue: Catalogue, candidates: Sequence[str]) -> Shortlist:
+    """Looks up the candidates of a caller, in their order."""
+    return Shortlist(catalogue.number(candidates), [NO_SOURCE] * len(candidates))
+
+
+def most_popular_first(catalogue: Catalogue, candidates: Sequence[str]) -> list[str]:
+    """Orders the candidates of a caller as the whole shop likes them; those that were never seen are last."""
+    standing = catalogue.standing[catalogue.number(candidates)]
+    return [candidates[place] for place in np.argsort(-standing, kind="stable").tolist()]
+
+
+def _fill(proposals: list[list[int]], quotas: list[int], context: DecisionContext, size: int) -> Shortlist:
+    taken = dict.fromkeys(context.excluded, _KEPT_OUT)
+    if context.item is not None:
+        taken[context.item] = _KEPT_OUT
+    kept_out = list(taken)
     end = size + len(taken)
-    for kind, items in enumerate(proposals):
+    for source, items in enumerate(proposals):
         if items:
-            _take(taken, items, kind, min(len(taken) + quotas[kind], end))
-    for kind, items in enumerate(proposals):
+            _take(taken, items, source, min(len(taken) + quotas[source], end))
+    for source, items in enumerate(proposals):
         if len(taken) == end:
             break
-        _take(taken, items, kind, end)
-    if current is not None:
-        del taken[current]
+        _take(taken, items, source, end)
+    for item in kept_out:
+        del taken[item]
     return Shortlist(list(taken), list(taken.values()))
 
 
-def _take(taken: dict[int, int], items: list[int], kind: int, until: int) -> None:
+def _take(taken: dict[int, int], items: list[int], source: int, until: int) -> None:
     more = until - len(taken)
     for item in items:
         if not more:
             return
         if item not in taken:
-            taken[item] = kind
+            taken[item] = source
             more -= 1
 
 
-def _last_items(asked: Known) -> list[int]:
-    """The last items of the session, the current one first of all, padded."""
-    current = asked.item
-    before = [item for item in asked.session[:LAST_ITEMS] if item not in (current, NOBODY)]
+def _last_items(context: DecisionContext) -> list[int]:
+    """Returns the last items of the session, the current one first, padded."""
+    current = context.item
+    before = [item for item in context.session[:LAST_ITEMS] if item not in (current, NOBODY)]
     last_items = before if current is None else [current, *before]
     return (last_items + [NOBODY] * LAST_ITEMS)[:LAST_ITEMS]
 
 
-def _trending(catalogue: Catalogue, asked: Known) -> list[int]:
-    category = asked.category
-    if category == NO_CATEGORY and asked.item is not None:
-        category = int(catalogue.category[asked.item])
-    favourite = asked.favourite
+def _related(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+    items = lookups.related
+    return items[: items.index(NOBODY)] if items[-1] == NOBODY else items
+
+
+def _trending(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+    category = context.category
+    if category == NO_CATEGORY and context.item is not None:
+        category = int(catalogue.category[context.item])
+    favourite = context.favourite
     if favourite == category:
         return catalogue.popular_in(category)
     return catalogue.popular_in(category) + catalogue.popular_in(favourite)
 
 
-def _bought(catalogue: Catalogue, asked: Known) -> list[int]:
+def _cart(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+    return catalogue.offered(context.cart + context.repeated)
+
+
+def _bought(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
     """Orders what was bought together with the cart, last item first, and with the current item, in turn."""
-    carried, current = asked.cart, asked.item
+    carried, current = context.cart, context.item
     sources = carried if current is None or current in carried else [*carried, current]
     lists = [catalogue.bought[item] for item in sources if item in catalogue.bought]
     if not lists:
         return []
     in_turn = chain.from_iterable(zip_longest(*lists))
-    return [item for item in dict.fromkeys(in_turn) if item is not None and item not in carried]
+    return catalogue.offered([item for item in dict.fromkeys(in_turn) if item is not None and item not in carried])
 
 
 def _popular(catalogue: Catalogue) -> list[int]:
     popular = catalogue.popular
     return [*popular[:_NEW], *catalogue.newest[:_NEW], *popular[_NEW:MAX_ITEMS]]
+
+
+def _popular_or_new(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+    # Popular items further down take the places of those that may not be shown to this shopper.
+    return lookups.popular + catalogue.popular[MAX_ITEMS:] if context.excluded else lookups.popular
+
+
+CANDIDATE_SOURCES: Final[Mapping[str, CandidateSource]] = MappingProxyType(
+    {
+        "related": CandidateSource(0.4, _related),
+        "trending": CandidateSource(0.2, _trending),
+        "cart": CandidateSource(0.1, _cart),
+        "bought": CandidateSource(0.1, _bought),
+        "popular": CandidateSource(0.2, _popular_or_new),
+    }
+)
+"""In order: rules of the session's last items; popular in the category; in the cart or viewed again; bought together
+with the cart or the current item; popular or new."""
+SOURCE_NAMES: Final = tuple(CANDIDATE_SOURCES)
+"""The number of a source, in rows and records, is its place here."""
+
+
+def reason_of(source: int) -> str:
+    """Names the candidate source of an item, or its caller.
+
+    >>> reason_of(0), reason_of(NO_SOURCE)
+    ('related', 'caller')
+    """
+    return BY_CALLER if source == NO_SOURCE else SOURCE_NAMES[source]

@@ -1,0 +1,151 @@
+"""The shop's catalogue on its topic: loaded from a file, and read for the titles of items."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import Consumer, Producer
+
+from producers.delimited import Row, opened, parse_lines, read_rows
+from streams.admin.topic_reader import read_to_end, require_topics
+from streams.contract.catalogue import (
+    CatalogueItem,
+    decode_catalogue_record,
+    encode_catalogue_item,
+)
+from streams.contract.connection import producer_configuration
+from streams.contract.errors import UnreachableBroker, UnreadableSource
+from streams.contract.settings import Settings
+from streams.contract.topics import CATALOGUE
+from streams.evaluation.columns import MISSING
+
+_JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
+_TIMEOUT_S: Final = 60.0
+_POLLED: Final = 1000
+_TRUTHS: Final = {
+    **dict.fromkeys(("true", "yes", "y", "t", "1", "in stock", "in_stock"), True),
+    **dict.fromkeys(("false", "no", "n", "f", "0", "out of stock", "out_of_stock"), False),
+}
+
+
+def read_catalogue(path: Path) -> list[CatalogueItem]:
+    """Reads a file of items: JSON lines by its name, otherwise a table with a header; other columns are ignored.
+
+    Raises:
+        UnreadableSource: It is missing, or a line is no item; the message names the line.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    is_json = any(suffix in _JSON_LINES for suffix in suffixes)
+    found = list(_of_json_lines(path) if is_json else _of_table(path))
+    if not found:
+        raise UnreadableSource(f"{path}: there are no items")
+    return found
+
+
+def load_catalogue(settings: Settings, items: Sequence[CatalogueItem]) -> None:
+    """Publishes items; every worker shows and hides them from then on.
+
+    Raises:
+        UnreachableBroker: No broker took them all.
+        RefusedStart: The topic is missing.
+    """
+    # Idempotent: of two lines with one item the later one wins, also after a retry.
+    producer = Producer({**producer_configuration(settings.kafka, _TIMEOUT_S), "compression.type": "gzip"})
+    require_topics(producer, settings, CATALOGUE)
+    failures: list[Any] = []
+
+    def on_delivery(error: Any, _: Any) -> None:
+        if error:
+            failures.append(error)
+
+    topic = settings.names.topic(CATALOGUE)
+    for number, item in enumerate(items):
+        key = item.item_id.encode()
+        while True:
+            try:
+                producer.produce(topic, encode_catalogue_item(item), key, on_delivery=on_delivery)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        if number % _POLLED == 0:
+            producer.poll(0)
+    if (left := producer.flush(_TIMEOUT_S)) or failures:
+        why = failures[0] if failures else f"no answer for {left} items"
+        raise UnreachableBroker(f"{settings.kafka.bootstrap_servers} did not take the whole catalogue: {why}")
+
+
+def read_titles(consumer: Consumer, settings: Settings) -> dict[str, str]:
+    """Reads the titles of all items that are listed now; what is no item is skipped."""
+    titles: dict[str, str] = {}
+    for message in read_to_end(consumer, settings.names.topic(CATALOGUE), 0):
+        try:
+            record = decode_catalogue_record(message.key(), message.value())
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        titles.pop(record.item_id, None)
+        if isinstance(record, CatalogueItem) and record.title is not None:
+            titles[record.item_id] = record.title
+    return titles
+
+
+def _of_json_lines(path: Path) -> Iterator[CatalogueItem]:
+    with opened(path) as stream:
+        for line in parse_lines(path, stream):
+            try:
+                fields = msgspec.json.decode(line.text, type=dict[str, Any])
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise UnreadableSource(f"{path}, line {line.number}: {error}; nothing was published") from error
+            yield _item(path, line.number, fields)
+
+
+def _of_table(path: Path) -> Iterator[CatalogueItem]:
+    rows = read_rows(path)
+    names = [name.strip().lower() for name in next(rows, Row(1, [])).cells]
+    if "item_id" not in names:
+        raise UnreadableSource(f"{path} has no column item_id; it has {', '.join(names) or 'none'}")
+    for row in rows:
+        fields: dict[str, Any] = {}
+        for name, cell in zip(names, row.cells, strict=True):
+            if name == "item_id" or cell.lower() not in MISSING:
+                try:
+                    fields[name] = _READERS.get(name, str)(cell)
+                except (ValueError, KeyError) as error:
+                    wanted = "true or false" if isinstance(error, KeyError) else str(error)
+                    raise UnreadableSource(
+                        f"{path}, line {row.line}: {name} is {cell!r}: {wanted}; nothing was published"
+                    ) from error
+        yield _item(path, row.line, fields)
+
+
+def _item(path: Path, line: int, fields: Mapping[str, Any]) -> CatalogueItem:
+    item_id = fields.get("item_id")
+    try:
+        record = decode_catalogue_record(
+            item_id.encode() if isinstance(item_id, str) else b"", msgspec.json.encode(fields)
+        )
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise UnreadableSource(f"{path}, line {line}: {error}; nothing was published") from error
+    if not isinstance(record, CatalogueItem):
+        raise TypeError("a record with a value is an item")
+    return record
+
+
+def _tags(cell: str) -> list[str]:
+    """Splits a cell of tags.
+
+    >>> _tags("sale; outdoor")
+    ['sale', 'outdoor']
+    """
+    for separator in "|;":
+        cell = cell.replace(separator, ",")
+    return [tag.strip() for tag in cell.split(",") if tag.strip()]
+
+
+_READERS: Final[dict[str, Callable[[str], Any]]] = {
+    "price": float,
+    "available": lambda cell: _TRUTHS[cell.strip().lower()],
+    "tags": _tags,
+    "embedding": lambda cell: msgspec.json.decode(cell, type=list[float]),
+}
+"""Column to the function that reads its cells; the others are text."""

@@ -1,0 +1,1 @@
+"""Brokers on this machine, embedded or Apache Kafka from its jars, and supervised child processes."""

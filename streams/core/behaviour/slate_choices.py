@@ -1,0 +1,208 @@
+"""Choices of slates for the requests of one batch: shortlist, slate features, and the draw of each policy."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.contract.arrays import BoolArray, Float32Array, Float64Array, Int64Array
+from streams.contract.events import MAX_CANDIDATES
+from streams.contract.settings import Settings
+from streams.contract.settings.policies import learner_of
+from streams.contract.topics import POPULAR, RANDOM
+from streams.core.policies.choice import Deciding, decide
+from streams.core.policies.q_agent import action_masks
+from streams.core.policies.reward_models import PolicyModels
+from streams.core.policies.slate_features import N_FEATURES, PACKING, SLOT_PACKING, padded, slate_features
+from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.context import DecisionContext
+from streams.core.retrieval.shortlist import (
+    MAX_ITEMS,
+    Shortlist,
+    given_shortlist,
+    most_popular_first,
+    popular_shortlist,
+    shortlists,
+)
+from streams.core.sampling import draw
+
+
+class _Shape(NamedTuple):
+    """What sizes the arrays of a decision, whose bits depend on them: never on the rest of the batch.
+
+    Attributes:
+        width: Longest shortlist.
+        is_given: Whether the caller named the candidates.
+    """
+
+    width: int
+    n_slots: int
+    is_given: bool
+
+
+class DecisionRequest(NamedTuple):
+    """An event that asks for a decision, to be made with the rest of the batch.
+
+    Attributes:
+        offset: Its source offset.
+        key: Key of the user.
+        state: State of the session, as the Q agent numbers it.
+        event_id: As its producer chose it.
+        candidates: Items to choose from; ``None`` for those of retrieval.
+    """
+
+    event_ref: str
+    offset: int
+    key: bytes
+    policy: str
+    context: DecisionContext
+    state: int
+    event_id: str
+    surface: str | None
+    n_slots: int
+    candidates: Sequence[str] | None = None
+
+    @property
+    def shape(self) -> _Shape:
+        """Requests of one shape are decided together."""
+        is_wide = self.candidates is not None and len(self.candidates) > MAX_ITEMS
+        return _Shape(MAX_CANDIDATES if is_wide else MAX_ITEMS, self.n_slots, self.candidates is not None)
+
+
+class SlateChoice(msgspec.Struct, frozen=True, gc=False):
+    """One policy's choice for one event, as plain values.
+
+    Attributes:
+        features: Features of each item of the shortlist, encoded as in the log.
+        slot_features: Features of each slot, encoded as in the row.
+        slate_score: Sum of the slots' expected rewards, by the same reward model whoever decided.
+        slate: Places in the shortlist.
+    """
+
+    shortlist: list[str]
+    sources: list[int]
+    features: bytes
+    slot_features: bytes
+    slate_score: float
+    slate: list[int]
+    propensities: list[float]
+    scores: list[float]
+    source: int
+    source_probability: float
+    mask: int
+
+
+class Chooser:
+    """Choices by every policy.
+
+    Args:
+        policies: Every policy that can decide, by name.
+    """
+
+    def __init__(
+        self, settings: Settings, catalogue: Catalogue, models: PolicyModels, policies: Mapping[str, Deciding]
+    ) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._models = models
+        self._policies = policies
+        self._scored_by = learner_of(settings.decisions.q_filled_by, settings.decisions.policies) or ""
+
+    def choose(self, requests: Sequence[DecisionRequest], policies: Sequence[str]) -> list[SlateChoice]:
+        """Makes the choice of each request by its policy."""
+        alike: dict[_Shape, list[int]] = {}
+        for place, request in enumerate(requests):
+            alike.setdefault(request.shape, []).append(place)
+        choices: dict[int, SlateChoice] = {}
+        for shape, places in alike.items():
+            made = self._choose_alike(
+                shape, [requests[place] for place in places], [policies[place] for place in places]
+            )
+            choices.update(zip(places, made, strict=True))
+        return [choices[place] for place in range(len(requests))]
+
+    def _list(
+        self, requests: Sequence[DecisionRequest], policies: Sequence[str], *, is_given: bool
+    ) -> tuple[list[Shortlist], list[list[str]]]:
+        """Returns the shortlist of each request, and the names of its items."""
+        catalogue, size = self._catalogue, self._settings.decisions.shortlist
+        if is_given:
+            names = [catalogue.listing.accepted(each.candidates or ()) for each in requests]
+            for place, policy in enumerate(policies):
+                if policy == POPULAR:
+                    names[place] = most_popular_first(catalogue, names[place])
+            return [given_shortlist(catalogue, each) for each in names], names
+        found = shortlists(catalogue, [each.context for each in requests], size)
+        for place, policy in enumerate(policies):
+            if policy == POPULAR:
+                found[place] = popular_shortlist(catalogue, requests[place].context, size)
+        return found, [[*map(catalogue.ids.__getitem__, each.items)] for each in found]
+
+    def _choose_alike(
+        self, shape: _Shape, requests: Sequence[DecisionRequest], policies: Sequence[str]
+    ) -> list[SlateChoice]:
+        contexts = [each.context for each in requests]
+        candidates, names = self._list(requests, policies, is_given=shape.is_given)
+        listed = padded(candidates, shape.width)
+        features = slate_features(self._catalogue, contexts, listed)
+        masks = None if shape.is_given else action_masks(listed.sources)
+        chosen = decide(
+            policies,
+            features,
+            listed.there.sum(axis=1),
+            listed.sources,
+            np.array([each.state for each in requests]),
+            masks,
+            draw([each.event_ref for each in requests], self._settings.seed, shape.n_slots + 2),
+            self._models,
+            self._policies,
+            self._settings.decisions,
+        )
+        is_control = np.array([policy == RANDOM for policy in policies])
+        is_slot = chosen.slates >= 0
+        lengths = is_slot.sum(axis=1).tolist()
+        of_slots = _of_slots(features, chosen.slates, is_control)
+        rewards = (
+            self._models.rewards[self._scored_by]
+            .estimate(of_slots[:, :, :N_FEATURES].astype(np.float64), deviations=False)
+            .means
+        )
+        columns: Any = zip(
+            names,
+            [each.sources for each in candidates],
+            _encoded(PACKING.pack(features), [len(each.items) for each in candidates]),
+            _encoded(SLOT_PACKING.pack(of_slots), lengths),
+            np.where(is_slot, rewards, 0.0).sum(axis=1).tolist(),
+            _cut(chosen.slates, lengths),
+            _cut(chosen.propensities, lengths),
+            _cut(chosen.scores, lengths),
+            chosen.sources.tolist(),
+            chosen.source_probabilities.tolist(),
+            [0] * len(requests) if masks is None else masks.tolist(),
+            strict=True,
+        )
+        return [SlateChoice(*values) for values in columns]
+
+
+def _of_slots(features: Float64Array, slates: Int64Array, is_control: BoolArray) -> Float32Array:
+    """Gathers the learner's columns: each slot's features, its position, and whether the policy ``random`` chose."""
+    n_decisions, n_slots = slates.shape
+    wide = np.empty((n_decisions, n_slots, N_FEATURES + 2), np.float32)
+    wide[:, :, :-2] = features[np.arange(n_decisions)[:, None], np.maximum(slates, 0)]
+    wide[:, :, -2] = np.arange(n_slots)
+    wide[:, :, -1] = is_control[:, None]
+    return wide
+
+
+def _encoded(rows: NDArray[Any], lengths: Sequence[int]) -> list[bytes]:
+    """Encodes the first ``lengths`` rows of each decision, from ``(n_decisions, n_rows, n_columns)``."""
+    encoded = rows.tobytes()
+    row_bytes = rows.itemsize * rows.shape[2]
+    begins = range(0, len(encoded), row_bytes * rows.shape[1])
+    return [encoded[begin : begin + row_bytes * length] for begin, length in zip(begins, lengths, strict=True)]
+
+
+def _cut(values: NDArray[Any], lengths: Sequence[int]) -> list[list[Any]]:
+    return [row[:length] for row, length in zip(values.tolist(), lengths, strict=True)]

@@ -1,0 +1,23 @@
+"""The description of one feature of a shopper."""
+
+from typing import Literal, NamedTuple
+
+FeatureType = Literal["number", "indicator"]
+
+
+class Feature(NamedTuple):
+    """One column of the feature vector.
+
+    Attributes:
+        type: A number is scaled online; an indicator is left as it is.
+        words: A short phrase to display.
+    """
+
+    name: str
+    type: FeatureType
+    words: str
+
+    @property
+    def is_scaled(self) -> bool:
+        """Tells whether models see it scaled."""
+        return self.type == "number"

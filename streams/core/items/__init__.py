@@ -1,0 +1,1 @@
+"""The Items fold: statistics and neighbours of each item."""

@@ -1,1 +1,0 @@
-"""Off-policy evaluation: what a frozen policy would have earned on decisions that others made."""

@@ -1,0 +1,1 @@
+"""Evaluation of the core on files and in simulated worlds, without Kafka."""

@@ -1,0 +1,1 @@
+"""Laboratory: the policies of production in simulated worlds with a known optimum, without Kafka."""

@@ -1,0 +1,42 @@
+"""Run of one policy in all worlds at once: decide, receive the reward, learn, at every decision."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.policies.policy import Policy
+from streams.evaluation.laboratory.ridge import StackedRidge
+from streams.evaluation.laboratory.worlds import N_ARMS, N_FEATURES, World
+
+Progress = Callable[[int], None]
+"""Called with the number of further decisions made."""
+
+
+def run(world: World, policy: Policy, discount: float, seed: int, advance: Progress) -> NDArray[np.float64]:
+    """Runs a policy in the worlds; each decision is learned before the next one is made.
+
+    Args:
+        seed: Seed of the policy's draws.
+
+    Returns:
+        Regret of each decision against the best policy, ``(n_worlds, n_decisions)``.
+    """
+    n_worlds, n_decisions = world.n_worlds, world.n_decisions
+    model = StackedRidge(n_worlds, N_ARMS if world.disjoint else 1, N_FEATURES, discount)
+    draws = np.random.default_rng([seed, 3]).random((n_decisions, n_worlds, 1))
+    n_items, places = np.full(n_worlds, N_ARMS), np.arange(n_worlds)
+    regret = np.empty((n_worlds, n_decisions))
+    for number in range(n_decisions):
+        if (arm := world.replaced(number)) is not None:
+            model.forget(arm)
+        features, expected, there = world.features(number), world.expected(number), world.visited()
+        estimates = model.estimate(features, deviations=policy.needs_deviations)
+        arms = policy.choose(estimates, n_items, draws[number]).slates[:, 0]
+        shown = expected[places, arms]
+        regret[:, number] = world.best(expected) - shown * there
+        model.learn(features[places, arms], arms, world.rewards(number, shown), there)
+        world.show(number, arms, expected)
+        if number % 500 == 499:
+            advance(500 * n_worlds)
+    return regret

@@ -1,0 +1,1 @@
+"""Evaluation of retrieval: next-item prediction on files of sessions."""

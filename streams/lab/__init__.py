@@ -1,1 +1,0 @@
-"""The laboratory: the core's policies in worlds whose best choice is known, without Kafka."""

@@ -1,1 +1,0 @@
-"""Running it: command line, embedded broker, live view."""

@@ -1,1 +1,0 @@
-"""Commands of ``headrace`` that have a file of their own; ``streams.ops.cli`` registers each with one line."""

@@ -1,1 +1,0 @@
-"""Measuring the core on files: tables and clickstreams in, a report out. No Kafka."""
