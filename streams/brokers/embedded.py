@@ -35,7 +35,7 @@ class _Reply(msgspec.Struct):
     bootstrap_servers: str = ""
 
 
-_Method = Literal["create_topic", "set_round_trip", "fail_requests", "take_down", "bring_up"]
+_Method = Literal["create_topic", "set_round_trip", "fail_requests", "answer_again", "take_down", "bring_up"]
 
 
 class _Command(msgspec.Struct):
@@ -120,6 +120,10 @@ class EmbeddedBroker:
             errors: Codes of ``confluent_kafka.KafkaError``; ``_TRANSPORT`` closes the connection instead.
         """
         self._command("fail_requests", request, list(errors))
+
+    def answer_again(self, request: int) -> None:
+        """Forgets the error codes of one kind of requests that were not used up."""
+        self._command("answer_again", request)
 
     def take_down(self) -> None:
         """Closes all connections and accepts no new ones; stored records stay."""

@@ -45,6 +45,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
         None,
         (_handle, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(_status)),
     ),
+    "rd_kafka_mock_clear_request_errors": (None, (_handle, ctypes.c_int16)),
 }
 
 
@@ -106,6 +107,10 @@ class MockCluster:
         """Answers the next requests of one kind with these error codes, one each; -195 closes the connection."""
         codes = (_status * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, request, len(errors), codes)
+
+    def answer_again(self, request: int) -> None:
+        """Forgets the errors that requests of one kind were still to be answered with."""
+        self._library.rd_kafka_mock_clear_request_errors(self._cluster, request)
 
     def take_down(self) -> None:
         self._call("rd_kafka_mock_broker_set_down", ALL_BROKERS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from streams.contract.settings import Settings
 from streams.serving.clickstream import Place
 from streams.serving.slates import KEPT_MS, Refusal, Slate, SlateMemory
 from tests.serving.fakes import NOW_MS, PARTITIONS, Client, MemoryLog, ask
-from tests.timeouts import scaled
+from tests.timeouts import Deadline, scaled
 
 SLATE_SIZE = Settings().decisions.slate
 HOUR_MS = 3_600_000
@@ -26,7 +27,7 @@ FOREVER_MS = 5_000
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time-outs are as long as this machine needs them."""
     timeout = asyncio.timeout
-    monkeypatch.setattr(asyncio, "timeout", lambda delay_s: timeout(scaled(delay_s)))
+    monkeypatch.setattr(asyncio, "timeout", lambda delay_s: timeout(delay_s and scaled(delay_s)))
 
 
 def decided(user: str, event_id: str, *items: str, surface: str | None = None) -> Recommendation:
@@ -48,9 +49,15 @@ async def get(client: Client, path: str) -> tuple[int, Any]:
         return response.status, json.loads(await response.read())
 
 
-async def until_asked(log: MemoryLog, records: int = 1) -> None:
-    while len(log.records) < records:
+async def until(holds: Callable[[], object]) -> None:
+    deadline = Deadline()
+    while not holds():
+        deadline.check()
         await asyncio.sleep(0)
+
+
+async def until_asked(log: MemoryLog, records: int = 1) -> None:
+    await until(lambda: len(log.records) >= records)
 
 
 def test_a_rank_asks_by_a_decide_and_answers_with_its_slate() -> None:
@@ -78,8 +85,7 @@ def test_the_same_event_id_has_the_same_slate_and_asks_once() -> None:
     async def test(client: Client, log: MemoryLog) -> None:
         body = {"user_id": "ann", "event_id": "e", "timeout_ms": FOREVER_MS}
         first = [asyncio.ensure_future(post(client, "/v1/rank", body)) for _ in range(2)]
-        while log.memory.waiting < 2:
-            await asyncio.sleep(0)
+        await until(lambda: log.memory.waiting == 2)
         take(log.memory, decided("ann", "e", "a"))
         take(log.memory, decided("ann", "e", "b"))  # from an event that was sent again after all
         answers = [await each for each in first] + [await post(client, "/v1/rank", body)]
@@ -140,8 +146,7 @@ def test_a_dead_letter_answers_at_once(comes_first: bool) -> None:
             for place in places:
                 log.memory.refuse(place, Refusal("flood", "too many"))
         asked = asyncio.ensure_future(post(client, "/v1/rank", {"user_id": "ann", "timeout_ms": FOREVER_MS}))
-        while not comes_first and not log.memory.waiting:
-            await asyncio.sleep(0)
+        await until(lambda: comes_first or log.memory.waiting)
         await until_asked(log)
         if not comes_first:
             for place in places:

@@ -48,6 +48,7 @@ def test_each_answers_its_own_events_once_and_has_topics_groups_and_rows_of_its_
             for name, it in shops.items():
                 it.publish(events_of(name))
                 workers[name] = it.start(name)
+            first = dict(workers)
             for name, it in shops.items():
                 [workers[name]] = it.settle(workers[name])
             for name, it in shops.items():
@@ -56,7 +57,11 @@ def test_each_answers_its_own_events_once_and_has_topics_groups_and_rows_of_its_
                     assert keys(it, topic) == users
                 assert keys(it, ITEMS) == {f"{name}-item-{number}" for number in range(10)}
                 for topic in (PREDICTIONS, RECOMMENDATIONS):
-                    answered = Counter(orjson.loads(record.value)["event_ref"] for record in it.records(topic))
+                    values = [record.value for record in it.records(topic)]
+                    if workers[name] is first[name]:
+                        assert len(values) == EVENTS
+                    # Without transactions, a worker that is started again may write its last answers again.
+                    answered = Counter(orjson.loads(value)["event_ref"] for value in set(values))
                     assert set(answered.values()) == {1}
                     assert len(answered) == EVENTS
             commands_read_only_their_own(shops["shop2"], tmp_path)
