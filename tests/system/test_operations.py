@@ -86,6 +86,8 @@ def test_a_worker_that_cannot_deliver_turns_unhealthy_before_it_ends_and_well_ag
         it.settle(worker)
         assert ask(worker, "/healthz")[0] == 200
         assert b'headrace_lag_records{partition="0",topic="clickstream"}' in ask(worker, "/metrics")[1]
+        # The worker reads its own record of the topic, and those of its learners.
+        until(lambda: b"headrace_learned_records_total{" in ask(worker, "/metrics")[1], worker)
 
         it.publish(events(50, 3000))  # more than it folds before the broker refuses what it puts out
         it.broker.fail_requests(Request.PRODUCE, [NOT_LEADER] * MORE_THAN_ARE_SENT)

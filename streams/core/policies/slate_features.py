@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from streams.contract.arrays import BoolArray, Float64Array, Int64Array
+from streams.contract.records import BY_CALLER
 from streams.core.policies.feature_packing import FeaturePacking
 from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
 from streams.core.retrieval.context import DecisionContext
@@ -99,8 +100,12 @@ def _flag(name: str, words: str, values: Callable[[_Slates], ArrayLike]) -> Slat
     return SlateFeature(name, words, values, is_flag=True)
 
 
+def _source_flag(name: str) -> str:
+    return f"source_{name}"
+
+
 def _of_source(number: int, name: str) -> SlateFeature:
-    return _flag(f"source_{name}", f"proposed by the candidate source {name}", lambda at: at.sources == number)
+    return _flag(_source_flag(name), f"proposed by the candidate source {name}", lambda at: at.sources == number)
 
 
 FEATURES: Final = (
@@ -153,6 +158,9 @@ PACKING: Final = FeaturePacking([feature.is_flag for feature in FEATURES])
 """Of the features in the log of decisions."""
 SLOT_PACKING: Final = FeaturePacking([*(feature.is_flag for feature in FEATURES), False, True])
 """Of what is learned from a slot: its features, its position, and whether the policy ``random`` chose."""
+_SOURCE_COLUMNS: Final = [
+    column for column, feature in enumerate(FEATURES) if feature.name in {_source_flag(name) for name in SOURCE_NAMES}
+]
 FINGERPRINT: Final = crc32("\n".join(feature.name for feature in FEATURES).encode())
 """Equal for equal features only; what learned on others is refused."""
 
@@ -172,6 +180,16 @@ def slate_features(catalogue: Catalogue, contexts: Sequence[DecisionContext], sh
         features[:, :, column] = feature.values(slates)
     features[~there] = 0.0
     return features
+
+
+def slot_sources(packed: bytes) -> list[str]:
+    """Names the candidate source of each slot's item.
+
+    Args:
+        packed: A row for each slot, as :data:`SLOT_PACKING` packs it.
+    """
+    proposed = SLOT_PACKING.unpack(packed)[:, _SOURCE_COLUMNS]
+    return [SOURCE_NAMES[int(row.argmax())] if row.any() else BY_CALLER for row in proposed]
 
 
 def _closeness(catalogue: Catalogue, contexts: Sequence[DecisionContext], items: Int64Array) -> Float64Array:
