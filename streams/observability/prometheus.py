@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from streams.contract.errors import REASONS
 from streams.contract.fold import PartitionRow, decode_partition_row
 from streams.contract.metrics import (
     AmountModels,
@@ -44,6 +45,7 @@ _LABELLED: Final = {
     "kinds": ("headrace_applied_events_total", "kind"),
 }
 """Beginning of the name of a count, before a point, to its metric and the label that has the rest of the name."""
+_NO_DEAD_LETTERS: Final = {f"dead_letters.{reason}": 0 for reason in REASONS}
 
 
 class WorkerCollector(Collector):
@@ -138,9 +140,9 @@ class WorkerCollector(Collector):
 
 def _partition(families: Families, place: dict[str, str], row: PartitionRow) -> None:
     for outcome in _OUTCOMES:
-        if outcome in row.counts:
-            families.add("headrace_events_total", row.counts[outcome], outcome=outcome, **place)
-    for name, count in row.counts.items():
+        families.add("headrace_events_total", row.counts.get(outcome, 0), outcome=outcome, **place)
+    # A counter that begins at its first increase hides it from increase() and rate().
+    for name, count in (_NO_DEAD_LETTERS | row.counts).items():
         if counter := _COUNTERS.get(name):
             families.add(counter, count, **place)
         beginning, _, rest = name.partition(".")

@@ -165,7 +165,16 @@ def test_every_number_is_exposed_under_its_name_and_place() -> None:
     samples = scraped()
     topic, place = ("topic", "clickstream"), (("partition", "2"), ("topic", "clickstream"))
     events = {labels: value for (name, labels), value in samples.items() if name == "headrace_events_total"}
-    assert events == {(("outcome", "applied"), *place): 40, (("outcome", "duplicates"), *place): 2}
+    assert {dict(labels)["outcome"]: value for labels, value in events.items()} == {
+        "applied": 40,
+        "duplicates": 2,
+        "late": 0,
+        "clock_ahead": 0,
+        "unjoinable": 0,
+        "skipped_offsets": 0,
+    }
+    assert (("outcome", "applied"), *place) in events
+    assert samples["headrace_dead_letters_total", (place[0], ("reason", "ahead"), topic)] == 0
     assert samples["headrace_dead_letters_total", (place[0], ("reason", "malformed"), topic)] == 3
     assert samples["headrace_next_offset", place] == 42
     assert samples["headrace_watermark_timestamp_seconds", place] == 5
