@@ -158,9 +158,10 @@ PACKING: Final = FeaturePacking([feature.is_flag for feature in FEATURES])
 """Of the features in the log of decisions."""
 SLOT_PACKING: Final = FeaturePacking([*(feature.is_flag for feature in FEATURES), False, True])
 """Of what is learned from a slot: its features, its position, and whether the policy ``random`` chose."""
-_SOURCE_COLUMNS: Final = [
-    column for column, feature in enumerate(FEATURES) if feature.name in {_source_flag(name) for name in SOURCE_NAMES}
-]
+_SOURCE_BY_FLAG: Final = {
+    SLOT_PACKING.flag([feature.name for feature in FEATURES].index(_source_flag(name))): name for name in SOURCE_NAMES
+}
+_SOURCE_FLAGS: Final = sum(_SOURCE_BY_FLAG)
 FINGERPRINT: Final = crc32("\n".join(feature.name for feature in FEATURES).encode())
 """Equal for equal features only; what learned on others is refused."""
 
@@ -188,8 +189,7 @@ def slot_sources(packed: bytes) -> list[str]:
     Args:
         packed: A row for each slot, as :data:`SLOT_PACKING` packs it.
     """
-    proposed = SLOT_PACKING.unpack(packed)[:, _SOURCE_COLUMNS]
-    return [SOURCE_NAMES[int(row.argmax())] if row.any() else BY_CALLER for row in proposed]
+    return [_SOURCE_BY_FLAG.get(flags & _SOURCE_FLAGS, BY_CALLER) for flags in SLOT_PACKING.flags(packed)]
 
 
 def _closeness(catalogue: Catalogue, contexts: Sequence[DecisionContext], items: Int64Array) -> Float64Array:
