@@ -22,6 +22,7 @@ from streams.observability.alerts import AlertMonitor
 from streams.observability.health import Health
 from streams.observability.http_server import HttpServer
 from streams.observability.logs import log_configuration
+from streams.observability.metrics_reader import MetricsReader
 from streams.observability.metrics_reporter import MetricsReporter
 from streams.observability.prometheus import WorkerCollector, registry_of
 
@@ -81,7 +82,9 @@ def _watch(app: BatchApp, settings: Settings, workers: Mapping[str, FoldWorker])
     app.background += [AlertMonitor(workers, watchdog.condition, global_tables, stalled_s), reporter]
     if settings.http.enabled:
         health = Health(lambda: app.is_started, watchdog.condition, stalled_s, workers.keys())
-        numbers = WorkerCollector(workers, watchdog.condition, health, reporter.latencies)
+        reader = MetricsReader(settings)
+        app.background.append(reader)
+        numbers = WorkerCollector(workers, watchdog.condition, health, reporter.latencies, reader.application)
         app.background.insert(0, HttpServer(settings.http, settings.engine.data_dir, health, registry_of(numbers)))
 
 

@@ -32,7 +32,11 @@ DEFAULT_DATA: Final = Path(__file__).parents[2] / "shared" / "data"
 BROKER_FOLDERS: Final = ("broker", "chaos", "system")
 """Every test in them needs a broker; elsewhere those that do are marked one by one."""
 
-REQUIRED_BY: Final = {"kafka": "HEADRACE_REQUIRE_KAFKA", "data": "HEADRACE_REQUIRE_DATA"}
+REQUIRED_BY: Final = {
+    "kafka": "HEADRACE_REQUIRE_KAFKA",
+    "data": "HEADRACE_REQUIRE_DATA",
+    "prometheus": "HEADRACE_REQUIRE_PROMETHEUS",
+}
 """Mark to the environment variable that makes a skip of a test with that mark a failure."""
 
 

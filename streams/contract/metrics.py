@@ -40,6 +40,7 @@ class PartitionMetrics(msgspec.Struct, frozen=True, kw_only=True):
             others.
         exposures: Policy to users, Σn, Σc, Σn², Σnc, Σc² over users, n slots shown to and c clicks of one user.
         funnel: Category to views, additions to the cart, and purchases.
+        slots: Policy to the candidate source of an item to slots decided, shown and clicked.
     """
 
     lag: int
@@ -50,6 +51,7 @@ class PartitionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, Count]
     exposures: dict[str, tuple[Count, Count, Count, Count, Count, Count]]
     funnel: dict[str, tuple[Count, Count, Count]]
+    slots: dict[str, dict[str, tuple[Count, Count, Count]]] = {}
 
 
 class FoldMetrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,6 +83,10 @@ class MetricsView:
         """Counts the records of a source topic that are not applied."""
         return sum(partition.lag for partition in self._of(source))
 
+    def partitions(self, source: str) -> int:
+        """Counts the partitions of a source topic that were reported so far."""
+        return len(self._of(source))
+
     def records(self, source: str) -> int:
         """Counts the records of a source topic that the workers have applied since their starts, repeats included."""
         return sum(fold.records for fold in self._folds(source))

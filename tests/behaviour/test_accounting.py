@@ -9,7 +9,8 @@ import pytest
 from streams.contract.errors import RejectedRecord
 from streams.contract.events import MAX_RETRIED_EVENTS, decode_event
 from streams.contract.metrics import Totals
-from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS
+from streams.contract.records import decode_recommendation
+from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS, RECOMMENDATIONS
 from streams.core.behaviour.tallies import count_exposure, partition_metrics, summarise
 from streams.core.experiments.assignment import assign
 from streams.testing import Pipeline
@@ -113,6 +114,28 @@ def test_click_rates_are_those_computed_over_the_users() -> None:
         )
         assert rate is not None
         assert [rate.estimate, *rate.ci95] == expected_rate(users)
+
+
+def test_slots_are_counted_by_the_source_that_the_shop_was_told() -> None:
+    pipeline = shopped()
+    decided: dict[str, Counter[str]] = defaultdict(Counter)
+    for (topic, _), records in pipeline.topics.records.items():
+        for record in records if topic == RECOMMENDATIONS else ():
+            recommendation = decode_recommendation(record.value or b"")
+            decided[recommendation.policy].update(item.reason for item in recommendation.items)
+    slots: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    for row in pipeline.behaviour.partition_rows():
+        for policy, by_source in partition_metrics(row, lag=0).slots.items():
+            for source, counts in by_source.items():
+                slots[policy][source] = [a + b for a, b in zip(slots[policy][source], counts, strict=True)]
+    made = {policy: {source: n for source, (n, _, _) in sums.items()} for policy, sums in slots.items()}
+    assert made == decided
+    assert sum(map(len, decided.values())) > len(decided)
+    policies = totals(pipeline).policies
+    for policy, sums in slots.items():
+        assert all(n >= shown >= clicked for n, shown, clicked in sums.values())
+        assert sum(shown for _, shown, _ in sums.values()) == policies[policy].impressions
+        assert sum(clicked for _, _, clicked in sums.values()) == policies[policy].clicks
 
 
 def expected_rate(users: list[tuple[int, int]]) -> list[Any]:

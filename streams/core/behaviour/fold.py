@@ -43,7 +43,7 @@ from streams.core.behaviour.row import (
 )
 from streams.core.behaviour.slate_choices import DecisionRequest
 from streams.core.behaviour.state_update import update_state
-from streams.core.behaviour.tallies import count_exposure, count_funnel
+from streams.core.behaviour.tallies import SlotStep, count_exposure, count_funnel, count_slots
 from streams.core.behaviour.transitions import EndedSession, credit, resolve, show
 from streams.core.behaviour.watermark import JUMP_MS, TimedEvent, Watermark, watermark_of
 from streams.core.experiments.assignment import RunningExperiment
@@ -55,7 +55,7 @@ from streams.core.models.scoring import Scorers
 from streams.core.policies.choice import deciding_policies
 from streams.core.policies.q_agent import session_state
 from streams.core.policies.reward_models import PolicyModels
-from streams.core.policies.slate_features import SLOT_PACKING
+from streams.core.policies.slate_features import SLOT_PACKING, slot_sources
 from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import decision_context
 
@@ -470,6 +470,7 @@ class _Batch:
         if step := show(row.open_transitions, offset, decision.offset):
             self._outcomes.transitions.append(step)
         self._expose(row, decision.policy, impressions=len(seen))
+        self._count_slots(decision, seen, SlotStep.SHOWN)
         row.session.impressions += len(seen)
         for slot in seen:
             self._fold.exclusions.show(row, decision.items[slot], event.timestamp_ms)
@@ -487,6 +488,7 @@ class _Batch:
             return
         self._learn(offset, key, self._fold.labels.click(row, decision.offset, event.timestamp_ms))
         self._expose(row, decision.policy, clicks=1)
+        self._count_slots(decision, [decision.items.index(event.item_id or "")], SlotStep.CLICKED)
         self._partition.count("rewards.click")
         row.session.clicks += 1
         credit(row.open_transitions, self._fold.settings.decisions.q_rewards.get("click", 0.0))
@@ -504,6 +506,10 @@ class _Batch:
         if impressions or clicks:
             exposure = row.exposures.setdefault(policy, [0, 0])
             count_exposure(self._partition.tallies, policy, exposure, impressions, clicks)
+
+    def _count_slots(self, decision: OpenDecision, slots: Sequence[int], step: SlotStep) -> None:
+        sources = slot_sources(decision.features) if slots else []
+        count_slots(self._partition.tallies, decision.policy, [sources[slot] for slot in slots], step)
 
     # 5. A prediction point: the shopper's vector now, and the predictions that will get a label.
 
@@ -580,6 +586,7 @@ class _Batch:
         for (_, _, decision, _, transition), made in zip(decisions, decided, strict=True):
             self._published += made.outputs
             decision.decide(made.decision_id, made.items, made.features)
+            self._count_slots(decision, range(len(made.items)), SlotStep.DECIDED)
             if transition is not None:
                 transition.decide(made.action, made.mask)
         for _, row, _, _, transition in decisions:

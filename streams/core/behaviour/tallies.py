@@ -1,6 +1,7 @@
 """Tallies of source partitions, exact sums of exposure by policy and of the funnel; and the totals over partitions."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from math import sqrt
 from typing import Final, TypeVar
 
@@ -17,6 +18,15 @@ _Z95: Final = 1.959963984540054
 _NO_EXPOSURE: Final = (0, 0, 0, 0, 0, 0)
 
 Tallies = dict[str, list[int]]
+
+
+class SlotStep(IntEnum):
+    """What became of a slot, and its place in a tally."""
+
+    DECIDED = 0
+    SHOWN = 1
+    CLICKED = 2
+
 
 ValueT = TypeVar("ValueT")
 
@@ -42,6 +52,12 @@ def count_exposure(tallies: Tallies, policy: str, exposure: list[int], impressio
     sums[5] += more_c * more_c - c * c
 
 
+def count_slots(tallies: Tallies, policy: str, sources: Iterable[str], step: SlotStep) -> None:
+    """Adds slots to what became of them, by the policy that decided and the candidate source of their item."""
+    for source in sources:
+        tallies.setdefault(f"slots.{source}.{policy}", [0, 0, 0])[step] += 1
+
+
 def count_funnel(tallies: Tallies, kind: str, category: str | None) -> None:
     """Adds a view, an addition to the cart or a purchase to its category; the number of categories is bounded."""
     step = _FUNNEL.get(kind)
@@ -58,6 +74,10 @@ def count_funnel(tallies: Tallies, kind: str, category: str | None) -> None:
 def partition_metrics(row: PartitionRow, lag: int) -> PartitionMetrics:
     """Renders a partition's row for ``metrics``; ``lag`` is how many records are still to be applied."""
     exposures, funnel = _with_prefix(row.tallies, "policy."), _with_prefix(row.tallies, "funnel.")
+    slots: dict[str, dict[str, tuple[int, int, int]]] = {}
+    for name, (decided, shown, clicked) in _with_prefix(row.tallies, "slots.").items():
+        source, _, policy = name.partition(".")
+        slots.setdefault(policy, {})[source] = decided, shown, clicked
     return PartitionMetrics(
         lag=lag,
         applied_offset=row.applied_offset,
@@ -67,6 +87,7 @@ def partition_metrics(row: PartitionRow, lag: int) -> PartitionMetrics:
         counts=row.counts,
         exposures={policy: (n, a, b, c, d, e) for policy, (n, a, b, c, d, e) in exposures.items()},
         funnel={category: (views, carts, purchases) for category, (views, carts, purchases) in funnel.items()},
+        slots=slots,
     )
 
 

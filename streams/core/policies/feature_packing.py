@@ -39,6 +39,19 @@ class FeaturePacking:
         packed[..., self._number_bytes :] = np.packbits(flags).reshape(*shape, self._flag_bytes)
         return packed
 
+    def flags(self, content: bytes) -> list[int]:
+        r"""Returns the flags of each row as a number with the bits of :meth:`flag`; faster than arrays for few rows.
+
+        >>> FeaturePacking([False, True, True]).flags(b"\x00\x00\x00?@") == [0b0100_0000]
+        True
+        """
+        ends = range(self._row_bytes, len(content) + 1, self._row_bytes)
+        return [int.from_bytes(content[end - self._flag_bytes : end]) for end in ends]
+
+    def flag(self, column: int) -> int:
+        """Returns the bit that a column, which is a flag, has in :meth:`flags`."""
+        return 1 << 8 * self._flag_bytes - 1 - int(np.flatnonzero(self._flags == column)[0])
+
     def unpack(self, content: bytes) -> Float32Array:
         """Returns the rows, ``(n_rows, n_columns)``."""
         packed = np.frombuffer(content, np.uint8).reshape(-1, self._row_bytes)

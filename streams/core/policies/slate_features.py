@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from streams.contract.arrays import BoolArray, Float64Array, Int64Array
+from streams.contract.records import BY_CALLER
 from streams.core.policies.feature_packing import FeaturePacking
 from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
 from streams.core.retrieval.context import DecisionContext
@@ -99,8 +100,12 @@ def _flag(name: str, words: str, values: Callable[[_Slates], ArrayLike]) -> Slat
     return SlateFeature(name, words, values, is_flag=True)
 
 
+def _source_flag(name: str) -> str:
+    return f"source_{name}"
+
+
 def _of_source(number: int, name: str) -> SlateFeature:
-    return _flag(f"source_{name}", f"proposed by the candidate source {name}", lambda at: at.sources == number)
+    return _flag(_source_flag(name), f"proposed by the candidate source {name}", lambda at: at.sources == number)
 
 
 FEATURES: Final = (
@@ -153,6 +158,10 @@ PACKING: Final = FeaturePacking([feature.is_flag for feature in FEATURES])
 """Of the features in the log of decisions."""
 SLOT_PACKING: Final = FeaturePacking([*(feature.is_flag for feature in FEATURES), False, True])
 """Of what is learned from a slot: its features, its position, and whether the policy ``random`` chose."""
+_SOURCE_BY_FLAG: Final = {
+    SLOT_PACKING.flag([feature.name for feature in FEATURES].index(_source_flag(name))): name for name in SOURCE_NAMES
+}
+_SOURCE_FLAGS: Final = sum(_SOURCE_BY_FLAG)
 FINGERPRINT: Final = crc32("\n".join(feature.name for feature in FEATURES).encode())
 """Equal for equal features only; what learned on others is refused."""
 
@@ -172,6 +181,15 @@ def slate_features(catalogue: Catalogue, contexts: Sequence[DecisionContext], sh
         features[:, :, column] = feature.values(slates)
     features[~there] = 0.0
     return features
+
+
+def slot_sources(packed: bytes) -> list[str]:
+    """Names the candidate source of each slot's item.
+
+    Args:
+        packed: A row for each slot, as :data:`SLOT_PACKING` packs it.
+    """
+    return [_SOURCE_BY_FLAG.get(flags & _SOURCE_FLAGS, BY_CALLER) for flags in SLOT_PACKING.flags(packed)]
 
 
 def _closeness(catalogue: Catalogue, contexts: Sequence[DecisionContext], items: Int64Array) -> Float64Array:
