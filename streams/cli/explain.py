@@ -43,7 +43,7 @@ def _show(explained: dict[str, Any]) -> None:
     )
     for name, target in explained["targets"].items():
         reasons = "\n".join(
-            f"{reason['contribution']:+.2f} {reason['feature']}: {reason['words']}" for reason in target["reasons"]
+            f"{reason['contribution']:+.2f} {reason['group']}: {reason['words']}" for reason in target["reasons"]
         )
         by = f"{target['champion']}, version {target['version']}" if target["version"] else "prior"
         expected = f"{target['amount']:.2f}" if "amount" in target else f"{target['probability']:.1%}"

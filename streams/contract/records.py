@@ -47,9 +47,9 @@ _EPOCH: Final = re.compile(r"@\d+")
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """Contribution of one feature to a score, in log-odds; for an amount, to its logarithm."""
+    """Contribution of one group of features to a score, in log-odds; for an amount, to its logarithm."""
 
-    feature: str
+    group: str
     contribution: float
 
 
@@ -59,7 +59,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     Attributes:
         event_ref: Event of the prediction; at the end of a session, the reference of its last event with ``-end``.
         probabilities: Target to the champion's probability that it happens within the target's horizon.
-        reasons: Target to the features with the largest contributions, strongest first.
+        reasons: Target to the groups of features with the largest contributions, strongest first.
         model_versions: Target to the version of the weights that were used; 0 is the declared prior.
         amounts: Target of rule ``spend`` to the expected spending within its horizon; left out if there is none.
     """

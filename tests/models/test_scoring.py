@@ -135,7 +135,7 @@ def test_reasons_are_the_largest_moves_of_the_linear_members_score() -> None:
     for row, reasons in zip(scaled, trained().reasons("purchase", rows, k=4), strict=True):
         moved = dict(zip(SCHEMA.names, (row * weights).tolist(), strict=True))
         expected = sorted(moved, key=lambda name: -abs(moved[name]))[:4]
-        assert [reason.feature for reason in reasons] == expected
+        assert [reason.group for reason in reasons] == expected
         assert [reason.contribution for reason in reasons] == pytest.approx([moved[name] for name in expected])
 
 
@@ -187,7 +187,7 @@ def test_the_champion_serves_and_is_explained_once_learning_says_so() -> None:
     moved = perceptron_contributions(FAMILY._scale.scale().apply(rows), layers)
     for row, reasons in zip(moved, scorers.reasons("purchase", rows), strict=True):
         strongest = np.argsort(-np.abs(row), kind="stable")[:3]
-        assert [reason.feature for reason in reasons] == [SCHEMA.names[feature] for feature in strongest]
+        assert [reason.group for reason in reasons] == [SCHEMA.names[feature] for feature in strongest]
         assert [reason.contribution for reason in reasons] == row[strongest].tolist()
 
 

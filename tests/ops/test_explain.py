@@ -61,7 +61,7 @@ def test_a_shopper_is_explained_as_the_last_prediction_said(tmp_path: Path) -> N
     assert said.model_versions["spend"] > 0
     for name, reasons in said.reasons.items():
         shown = [(reason["feature"], reason["contribution"]) for reason in targets[name]["reasons"]]
-        assert shown == [(reason.feature, reason.contribution) for reason in reasons]
+        assert shown == [(reason.group, reason.contribution) for reason in reasons]
     assert targets["purchase"]["reasons"]
     assert targets["spend"]["reasons"]
 
