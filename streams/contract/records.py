@@ -136,6 +136,12 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
         shadow: Whether it was decided for the log only; then its id is that of the shown decision, ``/``, the policy.
         event_id: Id of the event that asked.
         surface: That of the event.
+        theta: Weights of the policy's reward model, float64, ``(n_features,)``; empty for a policy without one. With
+            the features, they are the estimate of each item.
+        examples: Summed weight of the examples that this model had learned from.
+        deviations: Deviation of each item's estimate, float64, ``(n_items,)``; empty for a policy that reads none.
+        left_out: Rule to the items that it kept out of the shortlist: candidates of the caller, or items that were
+            among the first that a source proposed.
     """
 
     decision_id: str
@@ -158,6 +164,10 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shadow: bool = False
     event_id: str = ""
     surface: str | None = None
+    theta: bytes = b""
+    examples: float = 0.0
+    deviations: bytes = b""
+    left_out: dict[str, list[str]] = {}
 
 
 BOTH: Final = 0

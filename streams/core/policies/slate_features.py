@@ -192,7 +192,8 @@ def slate_features(catalogue: Catalogue, contexts: Sequence[DecisionContext], sh
     for column, feature in enumerate(FEATURES):
         features[:, :, column] = feature.values(slates)
     features[~there] = 0.0
-    return features
+    # Policies decide on what is logged and learned from, so that a log gives their estimates to the last bit.
+    return features.astype(np.float32).astype(np.float64)
 
 
 def _closeness(catalogue: Catalogue, contexts: Sequence[DecisionContext], items: Int64Array) -> Float64Array:
