@@ -27,6 +27,8 @@ _CERTAIN: Final = 0.9995
 _SAME: Final = 1e-9
 """Largest distance of a probability that was computed again: another processor may round the last bits differently."""
 _REASONS_IN_WORDS: Final = 3
+_SMALLEST_IN_WORDS: Final = 0.00005
+"""A smaller contribution has no digit in words."""
 _RULE_WORDS: Final = {
     "hide_purchased": "the shopper purchased it before",
     "no_repeat_s": "the shopper was shown it a short time ago",
@@ -310,7 +312,9 @@ def _kind(policy: str, decisions: Decisions) -> str:
 def _sentences(explained: DecisionExplanation) -> list[str]:
     """Puts an explanation into words, a sentence for each thing that there is to say."""
     shown, rival = explained.shown, explained.next_best
-    says = [f"{explained.policy} showed {shown.item_id} in slot {explained.slot} {_how(explained)}."]
+    says = [
+        f"{explained.policy} showed {shown.item_id} to {explained.user_id} in slot {explained.slot} {_how(explained)}."
+    ]
     if (chosen := explained.source_choice) is not None:
         by = "by exploration" if chosen.is_exploration else "as the best in this state of the session"
         says.append(f"It first chose the source {chosen.source} {by}, {chance(chosen.probability)}.")
@@ -324,6 +328,11 @@ def _sentences(explained: DecisionExplanation) -> list[str]:
             f" The expected reward was {shown.score:.4f} against {rival.score:.4f}."
         )
         says += _for_and_against(explained.contributions)
+        if shown.deviation is not None and rival.deviation is not None:
+            says.append(
+                f"A {explained.kind} policy also weighs how uncertain an estimate is: its deviation was"
+                f" {shown.deviation:.4f} against {rival.deviation:.4f}."
+            )
     says.append(f"It was a candidate: {shown.words} ({shown.source}).")
     for shadow in explained.shadows:
         would = "nothing" if shadow.item_id is None else f"{shadow.item_id}, {chance(shadow.propensity or 0.0)}"
@@ -357,7 +366,7 @@ def _how(explained: DecisionExplanation) -> str:
 def _for_and_against(contributions: Sequence[Contribution]) -> list[str]:
     says = []
     for words, sign in (("For it", 1.0), ("Against it", -1.0)):
-        named = [each for each in contributions if each.contribution * sign > 0.0][:_REASONS_IN_WORDS]
+        named = [each for each in contributions if each.contribution * sign >= _SMALLEST_IN_WORDS][:_REASONS_IN_WORDS]
         if named:
             says.append(f"{words}: {', '.join(f'{each.words} {each.contribution:+.4f}' for each in named)}.")
     return says

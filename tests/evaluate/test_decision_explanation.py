@@ -197,7 +197,7 @@ def test_the_words() -> None:
     shadow = decision(policy="greedy", slate=[1], propensities=[0.995], shadow=True)
     found = explain_decision(decision(), [shadow], 1, DEFAULTS)
     assert found.sentences == [
-        "epsilon showed scarf in slot 1 by exploration, 4 in 100.",
+        "epsilon showed scarf to user-7 in slot 1 by exploration, 4 in 100.",
         "The next best was cap, 93 in 100. The expected reward was 0.0800 against 0.1100.",
         "For it: in the cart, or viewed before +0.0200, popular in the shop +0.0100.",
         "Against it: goes with what was viewed -0.0600.",
@@ -208,17 +208,32 @@ def test_the_words() -> None:
     ]
 
 
+def test_a_policy_that_weighs_uncertainty_says_so() -> None:
+    deviations = np.array([0.5, 0.25, 0.125]).tobytes()
+    found = explain_decision(decision(policy="linucb", deviations=deviations), [], 1, DEFAULTS)
+    assert found.items[0].item_id == "hat"  # the highest bound, not the highest estimate
+    assert (found.shown.deviation, found.next_best and found.next_best.deviation) == (0.125, 0.5)
+    said = "A linucb policy also weighs how uncertain an estimate is: its deviation was 0.1250 against 0.5000."
+    assert said in found.sentences
+
+
 def test_the_words_of_a_best_an_even_a_ranked_and_a_last_item() -> None:
     def first(**changed: Any) -> str:
         return explain_decision(decision(**changed), [], 1, DEFAULTS).sentences[0]
 
-    assert first(slate=[1], propensities=[0.934]) == "epsilon showed cap in slot 1 as the best by the model, 93 in 100."
-    assert first(policy="random", propensities=[1 / 3]) == "random showed scarf in slot 1 by an even draw, 33 in 100."
+    assert (
+        first(slate=[1], propensities=[0.934])
+        == "epsilon showed cap to user-7 in slot 1 as the best by the model, 93 in 100."
+    )
+    assert (
+        first(policy="random", propensities=[1 / 3])
+        == "random showed scarf to user-7 in slot 1 by an even draw, 33 in 100."
+    )
     ranked = first(policy="ranked", slate=[0], propensities=[1.0])
-    assert ranked == "ranked showed hat in slot 1 as the next in its order, certain."
+    assert ranked == "ranked showed hat to user-7 in slot 1 as the next in its order, certain."
     last = explain_decision(decision(policy="random", slate=[0, 1, 2], propensities=[1 / 3, 0.5, 1.0]), [], 3, DEFAULTS)
     assert last.sentences[:2] == [
-        "random showed scarf in slot 3 because nothing else was left.",
+        "random showed scarf to user-7 in slot 3 because nothing else was left.",
         "No other item was left.",
     ]
 
