@@ -21,7 +21,7 @@ from streams.core.policies.slate_features import GROUPING, N_FEATURES, PACKING
 from streams.core.retrieval.shortlist import MAX_ITEMS, SOURCE_NAMES, reason_of
 
 Choice = Literal["best", "exploration", "even", "only"]
-"""Role of chance: the policy's most probable item; another one; all were equally probable; no other item was left."""
+"""Role of chance: none was more probable; another one was; all were equally probable; no other item was left."""
 
 _CERTAIN: Final = 0.9995
 _SAME: Final = 1e-9
@@ -185,7 +185,7 @@ def explain_decision(
         kind=_kind(decision.policy, decisions),
         slot=slot,
         n_slots=len(decision.slate),
-        choice=_choice([float(probabilities[each]) for each in order], order[0] == place),
+        choice=_choice([float(probabilities[each]) for each in order], float(probabilities[place])),
         shown=items[place],
         next_best=None if rival is None else items[rival],
         difference=float(scores[place] - scores[rival]) if has_scores and rival is not None else None,
@@ -270,13 +270,13 @@ def _slot_item(decision: LoggedDecision, draws: _Draws, slot: int, place: int) -
     )
 
 
-def _choice(probabilities: Sequence[float], is_first: bool) -> Choice:
-    """Names the role of chance by the probabilities of all items, highest first."""
+def _choice(probabilities: Sequence[float], of_shown: float) -> Choice:
+    """Names the role of chance by the probabilities of all items, highest first, and that of the shown one."""
     if len(probabilities) == 1:
         return "only"
     if probabilities[0] - probabilities[-1] < _SAME:
         return "even"
-    return "best" if is_first else "exploration"
+    return "best" if probabilities[0] - of_shown < _SAME else "exploration"
 
 
 def _contributions(decision: LoggedDecision, place: int, rival: int) -> list[Contribution]:

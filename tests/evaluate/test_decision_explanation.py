@@ -217,6 +217,16 @@ def test_a_policy_that_weighs_uncertainty_says_so() -> None:
     assert said in found.sentences
 
 
+def test_of_two_equally_probable_best_items_neither_is_by_exploration() -> None:
+    rows = PACKING.unpack(decision().features)
+    rows[2] = rows[1]
+    alike = decision(policy="linucb", features=PACKING.pack(rows).tobytes(), deviations=np.zeros(3).tobytes())
+    assert explain_decision(alike, [], 1, DEFAULTS).choice == "exploration"  # LinUCB takes the first of them
+    thompson = replace(alike, policy="thompson", deviations=np.full(3, 0.1).tobytes())
+    for place in (1, 2):
+        assert explain_decision(replace(thompson, slate=[place]), [], 1, DEFAULTS).choice == "best"
+
+
 def test_the_words_of_a_best_an_even_a_ranked_and_a_last_item() -> None:
     def first(**changed: Any) -> str:
         return explain_decision(decision(**changed), [], 1, DEFAULTS).sentences[0]
