@@ -13,7 +13,8 @@ from streams.contract.partitioning import partition_of
 from streams.contract.records import Parameters
 from streams.contract.settings import Settings
 from streams.core.behaviour.row import USER_ROWS
-from streams.core.features.schema import feature_schema, shopper_features
+from streams.core.features.groups import SHOPPER_GROUPS
+from streams.core.features.schema import feature_schema
 from streams.core.features.vector import feature_vector
 from streams.core.learning.learners import new_learner
 from streams.core.learning.row import LearnerRow, decode_learner_row
@@ -49,7 +50,6 @@ def explain_shopper(settings: Settings, data_dir: Path, user_id: str) -> dict[st
         if learner.decode() in names:
             _apply(scorers, settings, learner.decode(), decode_learner_row(stored))
     vectors = np.array([feature_vector(row, row.last_event)], np.float32)
-    words = {feature.name: feature.words for feature in shopper_features(settings.windows)}
     return {
         "user_id": user_id,
         "last_ms": row.last_ms,
@@ -61,7 +61,7 @@ def explain_shopper(settings: Settings, data_dir: Path, user_id: str) -> dict[st
                 "champion": scorers.models(target.name)[0],
                 "version": scorers.version(target.name),
                 "reasons": [
-                    msgspec.structs.asdict(reason) | {"words": words[reason.feature]}
+                    msgspec.structs.asdict(reason) | {"words": SHOPPER_GROUPS[reason.group]}
                     for reason in scorers.reasons(target.name, vectors)[0]
                 ],
             }

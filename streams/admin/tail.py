@@ -157,7 +157,7 @@ def _prediction(message: Message, _: Mapping[str, str]) -> Text:
         text.append(f"  {visible(target)} ").append(shown, "bold yellow")
         reasons = prediction.reasons.get(target, [])[:_REASONS_SHOWN]
         if reasons:
-            named = ", ".join(f"{visible(reason.feature)} {reason.contribution:+.2f}" for reason in reasons)
+            named = ", ".join(f"{visible(reason.group)} {reason.contribution:+.2f}" for reason in reasons)
             text.append(f" ({named})", "dim")
     return text
 

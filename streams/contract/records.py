@@ -47,9 +47,9 @@ _EPOCH: Final = re.compile(r"@\d+")
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """Contribution of one feature to a score, in log-odds; for an amount, to its logarithm."""
+    """Contribution of one group of features to a score, in log-odds; for an amount, to its logarithm."""
 
-    feature: str
+    group: str
     contribution: float
 
 
@@ -59,7 +59,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     Attributes:
         event_ref: Event of the prediction; at the end of a session, the reference of its last event with ``-end``.
         probabilities: Target to the champion's probability that it happens within the target's horizon.
-        reasons: Target to the features with the largest contributions, strongest first.
+        reasons: Target to the groups of features with the largest contributions, strongest first.
         model_versions: Target to the version of the weights that were used; 0 is the declared prior.
         amounts: Target of rule ``spend`` to the expected spending within its horizon; left out if there is none.
     """
@@ -136,6 +136,12 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
         shadow: Whether it was decided for the log only; then its id is that of the shown decision, ``/``, the policy.
         event_id: Id of the event that asked.
         surface: That of the event.
+        theta: Weights of the policy's reward model, float64, ``(n_features,)``; empty for a policy without one. With
+            the features, they are the estimate of each item.
+        examples: Summed weight of the examples that this model had learned from.
+        deviations: Deviation of each item's estimate, float64, ``(n_items,)``; empty for a policy that reads none.
+        left_out: Rule to the items that it kept out of the shortlist: candidates of the caller, or items that were
+            among the first that a source proposed.
     """
 
     decision_id: str
@@ -158,6 +164,10 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     shadow: bool = False
     event_id: str = ""
     surface: str | None = None
+    theta: bytes = b""
+    examples: float = 0.0
+    deviations: bytes = b""
+    left_out: dict[str, list[str]] = {}
 
 
 BOTH: Final = 0

@@ -25,7 +25,9 @@ def test_the_documented_features_of_a_shopper_are_the_tables() -> None:
 
 
 def test_the_documented_features_of_a_recommended_item_are_the_tables() -> None:
-    assert section("Of a recommended item") == lines((feature.name, feature.words) for feature in FEATURES)
+    assert section("Of a recommended item") == lines(
+        (feature.name, feature.group, feature.words) for feature in FEATURES
+    )
 
 
 def test_a_window_is_told_in_its_largest_whole_unit() -> None:

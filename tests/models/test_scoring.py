@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from streams.contract.arrays import pack_arrays
 from streams.contract.records import Parameters
 from streams.contract.settings import DEFAULT_WINDOWS, Target, Window
+from streams.core.features.groups import Grouping
 from streams.core.features.schema import feature_schema
 from streams.core.models.linear_learner import LinearLearner
 from streams.core.models.logistic import probabilities
@@ -133,9 +134,11 @@ def test_reasons_are_the_largest_moves_of_the_linear_members_score() -> None:
     scaled = FAMILY._scale.scale().apply(rows)
     weights = FAMILY.parameters()["linear"]["weights"]
     for row, reasons in zip(scaled, trained().reasons("purchase", rows, k=4), strict=True):
-        moved = dict(zip(SCHEMA.names, (row * weights).tolist(), strict=True))
+        moved = dict.fromkeys(SCHEMA.groups, 0.0)
+        for group, amount in zip(SCHEMA.groups, (row * weights).tolist(), strict=True):
+            moved[group] += amount
         expected = sorted(moved, key=lambda name: -abs(moved[name]))[:4]
-        assert [reason.feature for reason in reasons] == expected
+        assert [reason.group for reason in reasons] == expected
         assert [reason.contribution for reason in reasons] == pytest.approx([moved[name] for name in expected])
 
 
@@ -184,10 +187,11 @@ def test_the_champion_serves_and_is_explained_once_learning_says_so() -> None:
     assert after[:, 0].tobytes() == before[:, 1].tobytes()
     assert after[:, 1].tobytes() == before[:, 0].tobytes()
     layers = FAMILY.parameters()["perceptron"]
-    moved = perceptron_contributions(FAMILY._scale.scale().apply(rows), layers)
+    grouping = Grouping(SCHEMA.groups)
+    moved = grouping.sums(perceptron_contributions(FAMILY._scale.scale().apply(rows), layers))
     for row, reasons in zip(moved, scorers.reasons("purchase", rows), strict=True):
         strongest = np.argsort(-np.abs(row), kind="stable")[:3]
-        assert [reason.feature for reason in reasons] == [SCHEMA.names[feature] for feature in strongest]
+        assert [reason.group for reason in reasons] == [grouping.names[group] for group in strongest]
         assert [reason.contribution for reason in reasons] == row[strongest].tolist()
 
 

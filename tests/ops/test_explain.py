@@ -12,7 +12,7 @@ from streams.cli import explain
 from streams.cli.main import run
 from streams.contract.errors import UnreadableSource
 from streams.contract.settings import Kafka, Settings, Target
-from streams.core.features.schema import shopper_features
+from streams.core.features.groups import SHOPPER_GROUPS
 from tests.behaviour.small_shop import SETTINGS, Shop
 
 
@@ -60,8 +60,8 @@ def test_a_shopper_is_explained_as_the_last_prediction_said(tmp_path: Path) -> N
     assert said.model_versions["purchase"] > 0
     assert said.model_versions["spend"] > 0
     for name, reasons in said.reasons.items():
-        shown = [(reason["feature"], reason["contribution"]) for reason in targets[name]["reasons"]]
-        assert shown == [(reason.feature, reason.contribution) for reason in reasons]
+        shown = [(reason["group"], reason["contribution"]) for reason in targets[name]["reasons"]]
+        assert shown == [(reason.group, reason.contribution) for reason in reasons]
     assert targets["purchase"]["reasons"]
     assert targets["spend"]["reasons"]
 
@@ -75,11 +75,10 @@ def test_a_reason_is_told_by_its_name_and_in_words(
     monkeypatch.setenv("COLUMNS", "200")
     explain._show(explained)
     shown = capsys.readouterr().out
-    words = {feature.name: feature.words for feature in shopper_features(shop.settings.windows)}
     for target in explained["targets"].values():
         for reason in target["reasons"]:
-            assert reason["words"] == words[reason["feature"]]
-            assert f"{reason['contribution']:+.2f} {reason['feature']}: {reason['words']}" in shown
+            assert reason["words"] == SHOPPER_GROUPS[reason["group"]]
+            assert f"{reason['contribution']:+.2f} {reason['group']}: {reason['words']}" in shown
 
 
 def test_whoever_is_unknown_is_an_error_that_says_so(tmp_path: Path) -> None:

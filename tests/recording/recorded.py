@@ -26,7 +26,7 @@ from producers.simulator.simulation import Simulation
 from streams.contract.events import Event
 from streams.contract.fold import PARTITION_KEY
 from streams.contract.outputs import Output
-from streams.contract.records import ExampleBatch, decode_recommendation
+from streams.contract.records import ExampleBatch, LoggedDecision, decode_recommendation
 from streams.contract.topics import CLICKSTREAM, DECISIONS, EXAMPLES, RECOMMENDATIONS, USERS_CHANGELOG
 from streams.core.behaviour.row import UserRow
 from streams.core.policies.slate_features import PACKING
@@ -187,7 +187,13 @@ def _decoded(place: str, value: bytes) -> Any:
         plain[ids] = plain[ids].hex()
         return plain
     if place == DECISIONS:
-        return [PACKING.unpack(each).ravel() if isinstance(each, bytes) else each for each in plain]
+        names = LoggedDecision.__struct_fields__
+        return [
+            (PACKING.unpack(each).ravel() if name == "features" else np.frombuffer(each, "<f8"))
+            if isinstance(each, bytes)
+            else each
+            for name, each in zip(names, plain, strict=True)
+        ]
     if place == EXAMPLES:
         dtypes = {"offsets": "<i8", "indices": "<i4", "timestamps_ms": "<i8", "uses": "<i1", "vectors": "<f4"}
         names = ExampleBatch.__struct_fields__

@@ -79,7 +79,10 @@ def shortlist(made: Catalogue, asked: ShopperContext, size: int) -> Shortlist:
 def proposed(made: Catalogue, asked: ShopperContext, size: int = 20) -> dict[str, list[int]]:
     """Items by the source that proposed them."""
     found = shortlist(made, asked, size)
-    return {source: [i for i, k in zip(*found, strict=True) if SOURCE_NAMES[k] == source] for source in SOURCE_NAMES}
+    return {
+        source: [i for i, k in zip(found.items, found.sources, strict=True) if SOURCE_NAMES[k] == source]
+        for source in SOURCE_NAMES
+    }
 
 
 SHOP = shop()
@@ -152,7 +155,7 @@ def test_what_a_kind_cannot_fill_goes_to_the_others() -> None:
 
 
 def test_an_empty_catalogue_proposes_nothing() -> None:
-    assert shortlist(Catalogue(SETTINGS), context(), 20) == ([], [])
+    assert shortlist(Catalogue(SETTINGS), context(), 20) == Shortlist([], [])
 
 
 def test_related_are_the_neighbours_of_the_sessions_last_items_the_last_counting_most() -> None:

@@ -56,6 +56,7 @@ class Decider:
         self._settings = settings
         self._partition = partition
         self._models = models
+        self._policies = policies
         self._chooser = Chooser(settings, catalogue, models, policies)
 
     def decide(self, requests: Sequence[DecisionRequest], shadows: Sequence[str]) -> list[Decided]:
@@ -112,6 +113,8 @@ class Decider:
         if not rate or not sampled(self._partition, request.offset, _LOG_SALT, rate):
             return []
         is_shadow = policy != request.policy
+        kind, learner = self._policies[policy]
+        model = None if learner is None else self._models.rewards[learner]
         logged = LoggedDecision(
             decision_id=f"{shown_id}/{policy}" if is_shadow else shown_id,
             event_ref=request.event_ref,
@@ -133,6 +136,10 @@ class Decider:
             shadow=is_shadow,
             event_id=request.event_id,
             surface=request.surface,
+            theta=b"" if model is None else model.theta.astype("<f8").tobytes(),
+            examples=0.0 if model is None else model.examples,
+            deviations=choice.deviations if kind.needs_deviations else b"",
+            left_out=choice.left_out,
         )
         return [Output(DECISIONS, request.key, MSGPACK.encode(logged))]
 

@@ -1,7 +1,12 @@
 """Items that the rules keep from a shopper: what they purchased, and what they were shown a short time ago."""
 
+from typing import Final
+
 from streams.contract.settings.rules import Rules
 from streams.core.behaviour.row import MAX_PURCHASED, MAX_SHOWN, UserRow
+
+HIDE_PURCHASED: Final = "hide_purchased"
+NO_REPEAT: Final = "no_repeat_s"
 
 
 class Exclusions:
@@ -27,10 +32,11 @@ class Exclusions:
             while len(row.shown) > MAX_SHOWN:
                 del row.shown[next(iter(row.shown))]
 
-    def excluded(self, row: UserRow, now_ms: int) -> set[str]:
-        """Returns the items that may not be shown now, and forgets what may be shown again."""
+    def excluded(self, row: UserRow, now_ms: int) -> dict[str, str]:
+        """Returns the items that may not be shown now, each with its rule, and forgets what may be shown again."""
         if not (row.purchased or row.shown):
-            return set()
+            return {}
         since_ms = now_ms - self._no_repeat_ms
         row.shown = {item_id: at_ms for item_id, at_ms in row.shown.items() if at_ms > since_ms}
-        return {*row.purchased, *row.shown} if self._hides_purchased else {*row.shown}
+        shown = dict.fromkeys(row.shown, NO_REPEAT)
+        return shown | dict.fromkeys(row.purchased, HIDE_PURCHASED) if self._hides_purchased else shown

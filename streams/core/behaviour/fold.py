@@ -558,7 +558,8 @@ class _Batch:
             event.event_id,
             event.surface,
             event.n or fold.settings.decisions.slate,
-            None if event.candidates is None else [item for item in event.candidates if item not in excluded],
+            event.candidates,
+            excluded,
         )
         self._decisions.append(_Decision(request, row, decision, asked_at, transition))
         self._undecided.add(key)

@@ -1,7 +1,8 @@
 """Choices of slates for the requests of one batch: shortlist, slate features, and the draw of each policy."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,6 +29,9 @@ from streams.core.retrieval.shortlist import (
 )
 from streams.core.sampling import draw
 
+NOT_LISTED: Final = "not_available"
+"""Rule of a caller's candidate that the shop's catalogue says is not available, or that has an excluded tag."""
+
 
 class _Shape(NamedTuple):
     """What sizes the arrays of a decision, whose bits depend on them: never on the rest of the batch.
@@ -51,6 +55,7 @@ class DecisionRequest(NamedTuple):
         state: State of the session, as the Q agent numbers it.
         event_id: As its producer chose it.
         candidates: Items to choose from; ``None`` for those of retrieval.
+        excluded: Items that may not be shown to this shopper, each with its rule.
     """
 
     event_ref: str
@@ -63,6 +68,7 @@ class DecisionRequest(NamedTuple):
     surface: str | None
     n_slots: int
     candidates: Sequence[str] | None = None
+    excluded: Mapping[str, str] = MappingProxyType({})
 
     @property
     def shape(self) -> _Shape:
@@ -79,6 +85,8 @@ class SlateChoice(msgspec.Struct, frozen=True, gc=False):
         slot_features: Features of each slot, encoded as in the row.
         slate_score: Sum of the slots' expected rewards, by the same reward model whoever decided.
         slate: Places in the shortlist.
+        deviations: Deviation of each item's estimate, float64, encoded; zeros for a policy that reads none.
+        left_out: Rule to the items that it kept out of the shortlist.
     """
 
     shortlist: list[str]
@@ -92,6 +100,8 @@ class SlateChoice(msgspec.Struct, frozen=True, gc=False):
     source: int
     source_probability: float
     mask: int
+    deviations: bytes
+    left_out: dict[str, list[str]]
 
 
 class Chooser:
@@ -125,26 +135,37 @@ class Chooser:
 
     def _list(
         self, requests: Sequence[DecisionRequest], policies: Sequence[str], *, is_given: bool
-    ) -> tuple[list[Shortlist], list[list[str]]]:
-        """Returns the shortlist of each request, and the names of its items."""
+    ) -> tuple[list[Shortlist], list[list[str]], list[dict[str, list[str]]]]:
+        """Returns the shortlist of each request, the names of its items, and those that rules left out."""
         catalogue, size = self._catalogue, self._settings.decisions.shortlist
         if is_given:
-            names = [catalogue.listing.accepted(each.candidates or ()) for each in requests]
+            given = [each.candidates or () for each in requests]
+            names = [
+                catalogue.listing.accepted([item for item in items if item not in each.excluded])
+                for each, items in zip(requests, given, strict=True)
+            ]
+            dropped = [
+                [item for item in items if item not in kept] if len(kept) < len(items) else []
+                for items, kept in zip(given, names, strict=True)
+            ]
             for place, policy in enumerate(policies):
                 if policy == POPULAR:
                     names[place] = most_popular_first(catalogue, names[place])
-            return [given_shortlist(catalogue, each) for each in names], names
+            found = [given_shortlist(catalogue, each) for each in names]
+            return found, names, [*map(_by_rule, requests, dropped)]
         found = shortlists(catalogue, [each.context for each in requests], size)
         for place, policy in enumerate(policies):
             if policy == POPULAR:
                 found[place] = popular_shortlist(catalogue, requests[place].context, size)
-        return found, [[*map(catalogue.ids.__getitem__, each.items)] for each in found]
+        names = [[*map(catalogue.ids.__getitem__, each.items)] for each in found]
+        dropped = [[*map(catalogue.ids.__getitem__, each.left_out)] for each in found]
+        return found, names, [*map(_by_rule, requests, dropped)]
 
     def _choose_alike(
         self, shape: _Shape, requests: Sequence[DecisionRequest], policies: Sequence[str]
     ) -> list[SlateChoice]:
         contexts = [each.context for each in requests]
-        candidates, names = self._list(requests, policies, is_given=shape.is_given)
+        candidates, names, left_out = self._list(requests, policies, is_given=shape.is_given)
         listed = padded(candidates, shape.width)
         features = slate_features(self._catalogue, contexts, listed)
         masks = None if shape.is_given else action_masks(listed.sources)
@@ -181,9 +202,19 @@ class Chooser:
             chosen.sources.tolist(),
             chosen.source_probabilities.tolist(),
             [0] * len(requests) if masks is None else masks.tolist(),
+            _encoded(chosen.deviations[:, :, None], [len(each.items) for each in candidates]),
+            left_out,
             strict=True,
         )
         return [SlateChoice(*values) for values in columns]
+
+
+def _by_rule(request: DecisionRequest, dropped: Sequence[str]) -> dict[str, list[str]]:
+    """Groups items that were left out by the rule; the catalogue does not list those that no other rule excludes."""
+    rules: dict[str, list[str]] = {}
+    for item in dropped:
+        rules.setdefault(request.excluded.get(item, NOT_LISTED), []).append(item)
+    return rules
 
 
 def _of_slots(features: Float64Array, slates: Int64Array, is_control: BoolArray) -> Float32Array:

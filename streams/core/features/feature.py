@@ -10,11 +10,13 @@ class Feature(NamedTuple):
 
     Attributes:
         type: A number is scaled online; an indicator is left as it is.
+        group: Features of one group are one reason, see :mod:`streams.core.features.groups`.
         words: A short phrase to display.
     """
 
     name: str
     type: FeatureType
+    group: str
     words: str
 
     @property

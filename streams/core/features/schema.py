@@ -16,11 +16,13 @@ class FeatureSchema(NamedTuple):
     Attributes:
         names: ``(n_features,)``.
         scaled: Whether a feature is a number to be scaled online; indicators are left as they are.
+        groups: Group of each feature, ``(n_features,)``.
         fingerprint: Equal for equal layouts only (crc32 of the names).
     """
 
     names: tuple[str, ...]
     scaled: tuple[bool, ...]
+    groups: tuple[str, ...]
     fingerprint: int
 
 
@@ -28,7 +30,7 @@ def shopper_features(windows: Sequence[Window]) -> tuple[Feature, ...]:
     """Lists the features of a shopper in the order of the vector: sums over the windows, then all others.
 
     >>> shopper_features([Window("5m", pane_s=60, panes=5)])[0]
-    Feature(name='views_5m', type='number', words='views in the last 5 minutes')
+    Feature(name='views_5m', type='number', group='views', words='views in the last 5 minutes')
     """
     return (*(feature for window in windows for feature in windowed_features(window)), *SHOPPER_FEATURES)
 
@@ -47,13 +49,15 @@ def feature_schema(windows: Sequence[Window]) -> FeatureSchema:
 def schema_of(numbers: Sequence[str], indicators: Sequence[str]) -> FeatureSchema:
     """Lays out any vector: numbers first, to be scaled online, then indicators, left as they are.
 
+    Each is a group of its own.
+
     >>> schema_of(["price"], ["price_missing"]).scaled
     (True, False)
     """
     return _laid_out(
         [
-            *(Feature(name, "number", name) for name in numbers),
-            *(Feature(name, "indicator", name) for name in indicators),
+            *(Feature(name, "number", name, name) for name in numbers),
+            *(Feature(name, "indicator", name, name) for name in indicators),
         ]
     )
 
@@ -61,4 +65,5 @@ def schema_of(numbers: Sequence[str], indicators: Sequence[str]) -> FeatureSchem
 def _laid_out(features: Sequence[Feature]) -> FeatureSchema:
     names = tuple(feature.name for feature in features)
     scaled = tuple(feature.is_scaled for feature in features)
-    return FeatureSchema(names, scaled, zlib.crc32("\n".join(names).encode()))
+    groups = tuple(feature.group for feature in features)
+    return FeatureSchema(names, scaled, groups, zlib.crc32("\n".join(names).encode()))

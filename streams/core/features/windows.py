@@ -22,21 +22,23 @@ class WindowSum(NamedTuple):
     """A sum over each window.
 
     Attributes:
+        group: Of its features.
         words: A phrase to display, to be followed by the window.
         counted: Kind of events that it counts; ``None`` for the cost of purchases, in the shop's currency.
     """
 
     name: str
+    group: str
     words: str
     counted: Kind | None
 
 
 WINDOWED: Final = (
-    WindowSum("views", "views", "view"),
-    WindowSum("searches", "searches", "search"),
-    WindowSum("carts", "additions to the cart", "add_to_cart"),
-    WindowSum("purchases", "purchases", "purchase"),
-    WindowSum("spend", "money spent", None),
+    WindowSum("views", "views", "views", "view"),
+    WindowSum("searches", "searches", "searches", "search"),
+    WindowSum("carts", "cart", "additions to the cart", "add_to_cart"),
+    WindowSum("purchases", "purchases", "purchases", "purchase"),
+    WindowSum("spend", "purchases", "money spent", None),
 )
 N_SUMS: Final = len(WINDOWED)
 COLUMNS: Final = {each.counted: column for column, each in enumerate(WINDOWED)}
@@ -51,7 +53,8 @@ def windowed_features(window: Window) -> list[Feature]:
     unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0)
     span = unit if seconds == size else f"{seconds // size} {unit}s"
     return [
-        Feature(windowed_name(each, window.name), "number", f"{each.words} in the last {span}") for each in WINDOWED
+        Feature(windowed_name(each, window.name), "number", each.group, f"{each.words} in the last {span}")
+        for each in WINDOWED
     ]
 
 

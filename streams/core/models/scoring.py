@@ -9,6 +9,7 @@ from streams.contract.arrays import Arrays, Float32Array, Float64Array, Int64Arr
 from streams.contract.label_rules import RULES
 from streams.contract.records import Parameters, Reason
 from streams.contract.settings import Target
+from streams.core.features.groups import Grouping
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, blend_contributions, blend_logits
 from streams.core.models.logistic import log_odds, probabilities
@@ -40,6 +41,7 @@ class Scorers:
         self.names = tuple(target.name for target in targets)
         self._targets = {target.name: target for target in targets}
         self._schema = schema
+        self._grouping = Grouping(schema.groups)
         self._models: dict[tuple[str, str], _Scorer] = {}
         self._replacements: dict[str, str] = {}
         self._champions: dict[str, str] = {target.name: target.models[0] for target in targets}
@@ -104,21 +106,25 @@ class Scorers:
         return scores
 
     def reasons(self, target: str, vectors: Float32Array | ScaledVectors, k: int = 3) -> list[list[Reason]]:
-        """Names the features with the largest influence on the champion's score, relative to an average shopper.
+        """Names the groups of features with the largest influence on the champion's score, strongest first.
+
+        A group's influence is the sum of its features' contributions relative to an average shopper.
 
         Returns:
-            For each row at most ``k``, strongest first; none while the champion has no weights.
+            For each row at most ``k``; none while the champion has no weights.
         """
         vectors = self._prepared(vectors)
-        moved = self._contributions(target, vectors)
-        if moved is None:
+        contributions = self._contributions(target, vectors)
+        if contributions is None:
             return [[] for _ in range(len(vectors))]
-        strongest = _strongest(np.abs(moved), k)
+        moved = self._grouping.sums(contributions)
+        # In single precision: what is equal but for a product's last bits, which differ between processors, is a tie.
+        strongest = _strongest(np.abs(moved).astype(np.float32), k)
         amounts = moved[np.arange(len(moved))[:, None], strongest]
-        names = self._schema.names
+        names = self._grouping.names
         return [
-            [Reason(names[feature], amount) for feature, amount in zip(features, row, strict=True) if amount]
-            for features, row in zip(strongest.tolist(), amounts.tolist(), strict=True)
+            [Reason(names[group], amount) for group, amount in zip(groups, row, strict=True) if amount]
+            for groups, row in zip(strongest.tolist(), amounts.tolist(), strict=True)
         ]
 
     def _passes_trial(self, target: Target, model: str, scale: Scale, arrays: Arrays) -> bool:
@@ -186,7 +192,7 @@ class Scorers:
         return MODEL_TYPES[name].contributions(vectors.by(target, model.version, model.scale), model.arrays)
 
 
-def _strongest(strengths: Float64Array, k: int) -> Int64Array:
+def _strongest(strengths: Float32Array, k: int) -> Int64Array:
     """Finds the columns of each row's ``k`` highest, highest first, ties in column order; overwrites its argument."""
     # A few passes are much cheaper than sorting every row.
     n_rows, n_columns = strengths.shape

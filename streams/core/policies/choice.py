@@ -47,6 +47,7 @@ class Choices(NamedTuple):
         sources: Source that the Q agent chose, or :data:`NOTHING`; :data:`NO_SOURCE` for other policies,
             ``(n_decisions,)``.
         source_probabilities: Probability of that choice, 1 for other policies, ``(n_decisions,)``.
+        deviations: Deviation of each item's estimate, 0 for a policy that reads none, ``(n_decisions, n_items)``.
     """
 
     slates: Int64Array
@@ -54,6 +55,7 @@ class Choices(NamedTuple):
     scores: Float64Array
     sources: Int64Array
     source_probabilities: Float64Array
+    deviations: Float64Array
 
 
 def decide(
@@ -106,12 +108,20 @@ def decide(
         estimates = model.estimate(features[part], deviations=policy.needs_deviations)
         shares.append(_Share(part, policy, estimates, has_scores=learner is not None))
     drawn = _draw(shares, n_shown, uniforms[:, :n_slots], preferred)
-    scores = np.full(drawn.slates.shape, np.nan)
+    scores, deviations = np.full(drawn.slates.shape, np.nan), np.empty(preferred.shape)
     for part, _, estimates, has_scores in shares:
+        deviations[part] = estimates.deviations
         if has_scores:
             scores[part] = _of_slots(estimates.means, drawn.slates[part])
     back = np.argsort(order)
-    return Choices(drawn.slates[back], drawn.propensities[back], scores[back], source_chosen, source_probabilities)
+    return Choices(
+        drawn.slates[back],
+        drawn.propensities[back],
+        scores[back],
+        source_chosen,
+        source_probabilities,
+        deviations[back],
+    )
 
 
 class _Share(NamedTuple):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from streams.contract.arrays import BoolArray, Float64Array, Int64Array
 from streams.contract.records import BY_CALLER
+from streams.core.features.groups import Grouping
 from streams.core.policies.feature_packing import FeaturePacking
 from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
 from streams.core.retrieval.context import DecisionContext
@@ -85,19 +86,21 @@ class SlateFeature(NamedTuple):
     """One column of the features.
 
     Attributes:
+        group: Features of one group are one reason, see :mod:`streams.core.features.groups`.
         words: A short phrase to display.
         values: Computes the column for a batch, ``(n_decisions, width)``.
         is_flag: Whether it is always 0 or 1.
     """
 
     name: str
+    group: str
     words: str
     values: Callable[[_Slates], ArrayLike]
     is_flag: bool = False
 
 
-def _flag(name: str, words: str, values: Callable[[_Slates], ArrayLike]) -> SlateFeature:
-    return SlateFeature(name, words, values, is_flag=True)
+def _flag(name: str, group: str, words: str, values: Callable[[_Slates], ArrayLike]) -> SlateFeature:
+    return SlateFeature(name, group, words, values, is_flag=True)
 
 
 def _source_flag(name: str) -> str:
@@ -105,51 +108,68 @@ def _source_flag(name: str) -> str:
 
 
 def _of_source(number: int, name: str) -> SlateFeature:
-    return _flag(_source_flag(name), f"proposed by the candidate source {name}", lambda at: at.sources == number)
+    return _flag(_source_flag(name), name, f"proposed by the candidate source {name}", lambda at: at.sources == number)
 
 
 FEATURES: Final = (
-    _flag("bias", "1 for every item", lambda at: 1.0),
+    _flag("bias", "base", "1 for every item", lambda at: 1.0),
     SlateFeature(
         "log_popularity",
+        "popular",
         "logarithm of the item's popularity",
         lambda at: _LOG_POPULARITY_SCALE * at.catalogue.log_popularity[at.items],
     ),
-    SlateFeature("ctr", "click-through rate of the item", lambda at: at.ctr),
+    SlateFeature("ctr", "clicked", "click-through rate of the item", lambda at: at.ctr),
     SlateFeature(
         "closeness",
+        "related",
         "how often the item follows the current one (root of its smoothed share)",
         lambda at: np.sqrt(at.closeness[0]),
     ),
     SlateFeature(
         "recent_closeness",
+        "related",
         "how often the item follows the two before the current one (likewise)",
         lambda at: np.sqrt(0.5 * (at.closeness[1] + at.closeness[2])),
     ),
-    _flag("same_category", "item is of the current category", lambda at: at.category == at.own_category),
+    _flag("same_category", "trending", "item is of the current category", lambda at: at.category == at.own_category),
     SlateFeature(
-        "category_share", "share of the item's category in the shopper's interest", lambda at: at.category_share
+        "category_share",
+        "trending",
+        "share of the item's category in the shopper's interest",
+        lambda at: at.category_share,
     ),
     SlateFeature(
         "price_distance",
+        "price",
         "half the distance of the log price from the shopper's usual one, at most 1",
         lambda at: np.where(at.price_is_unknown, 0.0, np.minimum(_PRICE_SCALE * at.price_distance, 1.0)),
     ),
     _flag(
-        "price_unknown", "price of the item or usual price of the shopper is unknown", lambda at: at.price_is_unknown
+        "price_unknown",
+        "price",
+        "price of the item or usual price of the shopper is unknown",
+        lambda at: at.price_is_unknown,
     ),
-    _flag("in_cart", "item is in the cart", lambda at: at.is_among(each.cart for each in at.contexts)),
+    _flag("in_cart", "cart", "item is in the cart", lambda at: at.is_among(each.cart for each in at.contexts)),
     _flag(
-        "seen", "item was viewed before", lambda at: at.is_among({*each.recent, *each.session} for each in at.contexts)
+        "seen",
+        "cart",
+        "item was viewed before",
+        lambda at: at.is_among({*each.recent, *each.session} for each in at.contexts),
     ),
     _flag(
+        "new",
         "new",
         "item came to the shop in the last day",
         lambda at: at.timestamp_ms - at.catalogue.first_seen_ms[at.items] < _NEW_MS,
     ),
     *(_of_source(number, name) for number, name in enumerate(SOURCE_NAMES)),
     SlateFeature(
-        "ctr_x_category_share", "click-through rate times category share", lambda at: at.ctr * at.category_share
+        "ctr_x_category_share",
+        "clicked",
+        "click-through rate times category share",
+        lambda at: at.ctr * at.category_share,
     ),
 )
 """All in about [0, 1]."""
@@ -158,6 +178,7 @@ PACKING: Final = FeaturePacking([feature.is_flag for feature in FEATURES])
 """Of the features in the log of decisions."""
 SLOT_PACKING: Final = FeaturePacking([*(feature.is_flag for feature in FEATURES), False, True])
 """Of what is learned from a slot: its features, its position, and whether the policy ``random`` chose."""
+GROUPING: Final = Grouping([feature.group for feature in FEATURES])
 _SOURCE_BY_FLAG: Final = {
     SLOT_PACKING.flag([feature.name for feature in FEATURES].index(_source_flag(name))): name for name in SOURCE_NAMES
 }
@@ -180,7 +201,8 @@ def slate_features(catalogue: Catalogue, contexts: Sequence[DecisionContext], sh
     for column, feature in enumerate(FEATURES):
         features[:, :, column] = feature.values(slates)
     features[~there] = 0.0
-    return features
+    # Policies decide on what is logged and learned from, so that a log gives their estimates to the last bit.
+    return features.astype(np.float32).astype(np.float64)
 
 
 def slot_sources(packed: bytes) -> list[str]:

@@ -25,10 +25,12 @@ class Shortlist(NamedTuple):
     Attributes:
         items: Indices into the catalogue, :data:`NOBODY` for a caller's candidate that is not in it, ``(n_items,)``.
         sources: Places in :data:`SOURCE_NAMES`, :data:`NO_SOURCE` for a caller's candidate, ``(n_items,)``.
+        left_out: Excluded items that were among the first of a source.
     """
 
     items: list[int]
     sources: list[int]
+    left_out: Sequence[int] = ()
 
 
 class Lookups(NamedTuple):
@@ -78,7 +80,8 @@ def shortlists(catalogue: Catalogue, contexts: Sequence[DecisionContext], size: 
 def popular_shortlist(catalogue: Catalogue, context: DecisionContext, size: int) -> Shortlist:
     """Proposes the most popular items of the shop, best first, without the current one."""
     items = [item for item in catalogue.popular if item != context.item and item not in context.excluded][:size]
-    return Shortlist(items, [SOURCE_NAMES.index("popular")] * len(items))
+    left_out = [item for item in catalogue.popular[:size] if item in context.excluded] if context.excluded else ()
+    return Shortlist(items, [SOURCE_NAMES.index("popular")] * len(items), left_out)
 
 
 def given_shortlist(catalogue: Catalogue, candidates: Sequence[str]) -> Shortlist:
@@ -107,7 +110,11 @@ def _fill(proposals: list[list[int]], quotas: list[int], context: DecisionContex
         _take(taken, items, source, end)
     for item in kept_out:
         del taken[item]
-    return Shortlist(list(taken), list(taken.values()))
+    left_out: Sequence[int] = ()
+    if context.excluded:
+        first = set(chain.from_iterable(items[:size] for items in proposals))
+        left_out = [item for item in context.excluded if item in first]
+    return Shortlist(list(taken), list(taken.values()), left_out)
 
 
 def _take(taken: dict[int, int], items: list[int], source: int, until: int) -> None:
