@@ -24,6 +24,8 @@ _FIRST_POLL_S: Final = 0.001
 """Successful deliveries cause no callback, so the producer is polled; librdkafka's own interval is 10 ms."""
 _POLL_GROWTH: Final = 1.25
 """Growth of the poll interval: slow deliveries are polled for less often."""
+_FASTEST: Final = 1
+"""Level of compression."""
 _PRODUCERS: Final = 8
 """Number of batches that can wait for acknowledgements at once."""
 
@@ -53,12 +55,15 @@ class ProducerOutputs:
 
     Batches of several partitions are delivered concurrently. Each has a producer of its own meanwhile; with a shared
     one it would also wait for the others' records.
+
+    Args:
+        compression: Codec, if not the usual one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, compression: str | None = None) -> None:
         self._names = settings.names
         self._free: asyncio.LifoQueue[_BatchProducer] = asyncio.LifoQueue()
-        self._create = partial(_BatchProducer, settings)
+        self._create = partial(_BatchProducer, settings, compression)
         self._created = 0
         self._threads = ThreadPoolExecutor(_PRODUCERS, "deliveries")
 
@@ -87,12 +92,13 @@ class _BatchProducer:
     Only failed deliveries cause a callback, which saves a Python call per record.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, compression: str | None) -> None:
         self._failures: list[str] = []
         self._timeout_s = settings.engine.delivery_timeout_s
         self.client = Producer(
             {
                 **output_configuration(settings),
+                **({"compression.type": compression, "compression.level": _FASTEST} if compression else {}),
                 "delivery.report.only.error": True,
                 "on_delivery": self._note_failure,
             }
