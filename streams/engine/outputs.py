@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from streams.contract.connection import producer_configuration
 from streams.contract.errors import UndeliveredOutput
 from streams.contract.names import Names
-from streams.contract.outputs import Output
+from streams.contract.outputs import ORIGINAL_TOPIC, Output
 from streams.contract.settings import Settings
 from streams.contract.topic_config import batch_bytes
 
@@ -146,10 +146,21 @@ def produce(producer: Producer, outputs: Sequence[Output], names: Names) -> None
         topic = names.topic(called)
         if messages[0].get("headers"):
             for message in messages:
-                producer.produce(topic, partition=partition, **message)
+                headers = [*message["headers"], *_originally(message["headers"], names)]
+                producer.produce(topic, partition=partition, **{**message, "headers": headers})
         elif producer.produce_batch(topic, messages, partition=partition) < len(messages):
             refused = next(message["_error"] for message in messages if message.get("_error"))
             raise UndeliveredOutput(f"{topic}: {refused}")
+
+
+def _originally(headers: Sequence[tuple[str, bytes]], names: Names) -> list[tuple[str, bytes]]:
+    """Names the topic of a dead letter's record as the cluster has it; folds know only what it is called."""
+    return [
+        (header, names.topic(topic.decode()).encode())
+        for name, topic in headers
+        if name == "topic"
+        for header in ORIGINAL_TOPIC
+    ]
 
 
 def _by_destination(outputs: Iterable[Output]) -> Mapping[tuple[str, int], list[dict[str, Any]]]:
