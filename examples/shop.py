@@ -12,6 +12,7 @@ import itertools
 import json
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from typing import Any
@@ -40,21 +41,33 @@ def shown_and_clicked(slate: dict[str, Any]) -> None:
     post("/v1/reward", {"decision_id": slate["decision_id"], "kind": "click", "item_id": first})
 
 
-# With candidates: a search found these items, and "slippers" is new. Asking again with the same event_id has the same
-# slate, so a page that was slow to get one may ask again.
-search: dict[str, Any] = {"event_id": str(uuid.uuid4()), "user_id": "ann", "surface": "search"}
-search |= {"candidates": [*SHOES, "slippers"], "n": 2}
-slate = post("/v1/rank", search)
-while slate["source"] != "live":  # popular items, until a worker runs
+def main() -> None:
+    """Asks for both slates."""
+    # With candidates: a search found these items, and "slippers" is new. Asking again with the same event_id has the
+    # same slate, so a page that was slow to get one may ask again.
+    search: dict[str, Any] = {"event_id": str(uuid.uuid4()), "user_id": "ann", "surface": "search"}
+    search |= {"candidates": [*SHOES, "slippers"], "n": 2}
     slate = post("/v1/rank", search)
-print(json.dumps(slate))
-shown_and_clicked(slate)
+    while slate["source"] != "live":  # popular items, until a worker runs
+        slate = post("/v1/rank", search)
+    print(json.dumps(slate))
+    shown_and_clicked(slate)
 
-# Without candidates: a new shop knows no items, so its first slates are empty.
-for item in itertools.cycle(SHOES):
-    publish("view", "ben", item_id=item, category="shoes", price=79.9)
-    slate = post("/v1/rank", {"user_id": "ben", "surface": "home", "timeout_ms": 2000})
-    if slate["source"] == "live" and slate["items"]:
-        break
-print(json.dumps(slate))
-shown_and_clicked(slate)
+    # Without candidates: a new shop knows no items, so its first slates are empty.
+    for item in itertools.cycle(SHOES):
+        publish("view", "ben", item_id=item, category="shoes", price=79.9)
+        slate = post("/v1/rank", {"user_id": "ben", "surface": "home", "timeout_ms": 2000})
+        if slate["source"] == "live" and slate["items"]:
+            break
+    print(json.dumps(slate))
+    shown_and_clicked(slate)
+
+
+try:
+    main()
+except urllib.error.HTTPError as error:
+    sys.exit(f"{error.url}: {error.code} {error.read().decode()}")
+except urllib.error.URLError as error:
+    sys.exit(f"{DOOR}: {error.reason}")
+except KeyboardInterrupt:
+    sys.exit(130)

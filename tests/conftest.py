@@ -34,6 +34,7 @@ BROKER_FOLDERS: Final = ("broker", "chaos", "system")
 
 REQUIRED_BY: Final = {
     "kafka": "HEADRACE_REQUIRE_KAFKA",
+    "node": "HEADRACE_REQUIRE_NODE",
     "data": "HEADRACE_REQUIRE_DATA",
     "prometheus": "HEADRACE_REQUIRE_PROMETHEUS",
 }

@@ -50,7 +50,11 @@ def test_the_workflow_makes_what_exists_on_every_python_that_is_supported() -> N
         assert set(targets) <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     versions = re.findall(r"Python :: (3\.\d+)", " ".join(PYPROJECT["project"]["classifiers"]))
     assert job["strategy"]["matrix"]["python"] == versions
-    assert job["env"] == {"HEADRACE_REQUIRE_KAFKA": "1", "PYTHON": "python${{ matrix.python }}"}
+    assert job["env"] == {
+        "HEADRACE_REQUIRE_KAFKA": "1",
+        "HEADRACE_REQUIRE_NODE": "1",
+        "PYTHON": "python${{ matrix.python }}",
+    }
     uses = [step["uses"] for step in job["steps"] if "uses" in step]
     assert uses
     assert all(re.search(r"@v\d+\.\d+\.\d+$", action) for action in uses)

@@ -228,6 +228,8 @@ def test_runs(): pass
 def test_is_known_to_fail(): assert False
 @pytest.mark.kafka
 def test_needs_kafka(): pytest.skip("no broker")
+@pytest.mark.node
+def test_needs_node(): pytest.skip("no node")
 @pytest.mark.data
 def test_needs_data(): pytest.skip("no data")
 def test_needs_nothing(): pytest.skip("no time")
@@ -237,10 +239,10 @@ def test_needs_nothing(): pytest.skip("no time")
 @pytest.fixture
 def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder of tests under this project's conftest, where nothing is required."""
-    for name in ("HEADRACE_REQUIRE_KAFKA", "HEADRACE_REQUIRE_DATA"):
+    for name in ("HEADRACE_REQUIRE_KAFKA", "HEADRACE_REQUIRE_NODE", "HEADRACE_REQUIRE_DATA"):
         monkeypatch.delenv(name, raising=False)
     pytester.makeconftest((ROOT / "tests/conftest.py").read_text("utf-8"))
-    pytester.makeini("[pytest]\nmarkers =\n  broker\n  kafka\n  data\naddopts = -p no:unraisableexception")
+    pytester.makeini("[pytest]\nmarkers =\n  broker\n  kafka\n  node\n  data\naddopts = -p no:unraisableexception")
     return pytester
 
 
@@ -249,6 +251,7 @@ def guarded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     [
         (None, ["test_needs_nothing"]),
         ("HEADRACE_REQUIRE_KAFKA", ["test_needs_nothing", "test_needs_kafka"]),
+        ("HEADRACE_REQUIRE_NODE", ["test_needs_nothing", "test_needs_node"]),
         ("HEADRACE_REQUIRE_DATA", ["test_needs_nothing", "test_needs_data"]),
     ],
 )
@@ -259,7 +262,7 @@ def test_a_skip_fails_unless_its_mark_excuses_it(
         monkeypatch.setenv(variable, "1")
     guarded.makepyfile(_SKIPS)
     result = guarded.runpytest_inprocess()
-    result.assert_outcomes(passed=1, xfailed=1, failed=len(failed), skipped=3 - len(failed))
+    result.assert_outcomes(passed=1, xfailed=1, failed=len(failed), skipped=4 - len(failed))
     result.stdout.fnmatch_lines_random([f"FAILED *::{name} *" for name in failed])
 
 

@@ -1,9 +1,14 @@
 """Output records of a fold, produced before its rows are stored."""
 
+from typing import Final
+
 import msgspec
 
 from streams.contract.errors import RejectedRecord
 from streams.contract.topics import DEAD_LETTERS
+
+ORIGINAL_TOPIC: Final = ("x-original-topic", "kafka_dlt-original-topic")
+"""Headers of a dead letter by which the tools of others send a record back: its topic, as the cluster has it."""
 
 
 class Output(msgspec.Struct, frozen=True, gc=False):

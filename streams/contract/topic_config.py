@@ -6,13 +6,16 @@ from typing import Final, Literal, NamedTuple, assert_never
 
 from streams.contract.connection import tool_options
 from streams.contract.settings import Engine, Kafka, Settings
-from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS, DECISIONS, EXAMPLES, Topic
+from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS, DECISIONS, EXAMPLES, PUBLIC, Topic
 
 DAY_MS: Final = 24 * 3600 * 1000
 RETENTION_MS: Final = 7 * DAY_MS
 LONG_RETENTION_MS: Final = 30 * DAY_MS
 KEPT_LONG: Final = frozenset({DECISIONS, EXAMPLES, DEAD_LETTERS})
 """Topics needed for weeks: to rebuild models, to evaluate policies, and to find faults."""
+
+PUBLIC_COMPRESSION: Final = "gzip"
+"""Every client reads it; kafkajs has neither lz4 nor zstd nor snappy."""
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 
@@ -46,6 +49,7 @@ PROPERTIES: Final[Mapping[str, Property]] = {
     "retention.ms": Property("at least", "records are deleted sooner"),
     "retention.bytes": Property("at least", "records are deleted sooner under load"),
     "min.insync.replicas": Property("at least", "acknowledged records may be lost with one broker"),
+    "compression.type": Property("equal", "clients without other codecs, as kafkajs, cannot read it"),
     "delete.retention.ms": Property("at least", "a worker that is behind may miss a deletion"),
     "segment.bytes": Property("at most", "a restart reads more"),
     "min.cleanable.dirty.ratio": Property("at most", "a restart reads more"),
@@ -94,11 +98,15 @@ def topic_config(topic: Topic, kafka: Kafka, engine: Engine) -> dict[str, str]:
     the active segment.
 
     A write is acknowledged by most replicas, so that one lost broker loses nothing.
+
+    A producer has one codec for all topics, so the broker compresses the public ones anew. Clickstream is as its
+    producers compress it: it has the most records, and the shop writes it.
     """
     common = {
         "cleanup.policy": topic.cleanup,
         "max.message.bytes": str(max(batch_bytes(engine), _BROKERS_MAX_MESSAGE_BYTES)),
         "min.insync.replicas": str(kafka.replication_factor // 2 + 1),
+        **({"compression.type": PUBLIC_COMPRESSION} if topic.called in PUBLIC else {}),
     }
     match topic.cleanup:
         case "delete":

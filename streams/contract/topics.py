@@ -21,6 +21,9 @@ USERS_CHANGELOG: Final = "users-changelog"
 ITEM_ROWS_CHANGELOG: Final = "item-rows-changelog"
 LEARNERS_CHANGELOG: Final = "learners-changelog"
 
+PUBLIC: Final = frozenset({PREDICTIONS, RECOMMENDATIONS, CATALOGUE, EXPERIMENTS, METRICS, DEAD_LETTERS})
+"""Topics that programs of a shop read, in any language."""
+
 SOURCES: Final = {"behaviour": CLICKSTREAM, "items": ITEM_SIGNALS, "learning": EXAMPLES}
 """Fold to the topic that it reads. A fold writes only to the sources after its own."""
 

@@ -8,6 +8,7 @@ from faust.types import TP
 from streams.contract.connection import client_configuration
 from streams.contract.outputs import Output
 from streams.contract.settings import Settings
+from streams.contract.topic_config import PUBLIC_COMPRESSION
 from streams.engine.outputs import Outputs, Partition, ProducerOutputs
 from streams.engine.topic_ids import is_embedded
 from streams.engine.transactions import TransactionalOutputs
@@ -27,14 +28,14 @@ class Delivery:
         Raises:
             KafkaException: The broker did not answer.
         """
-        # The embedded broker accepts transactions but does not abort them.
         wanted = self._settings.engine.delivery
-        if wanted == "transactions" or (
-            wanted == "auto" and not is_embedded(Producer(client_configuration(self._settings.kafka)))
-        ):
+        embedded = is_embedded(Producer(client_configuration(self._settings.kafka)))
+        # The embedded broker accepts transactions but does not abort them.
+        if wanted == "transactions" or (wanted == "auto" and not embedded):
             self._outputs = self._transactions = TransactionalOutputs(self._settings)
         else:
-            self._outputs = ProducerOutputs(self._settings)
+            # Nor does it compress topics anew, as a broker does with those that are public.
+            self._outputs = ProducerOutputs(self._settings, PUBLIC_COMPRESSION if embedded else None)
 
     async def take_over(self, sources: set[TP]) -> None:
         """Fences other writers of these partitions, if outputs are transactional."""

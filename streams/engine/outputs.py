@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from streams.contract.connection import producer_configuration
 from streams.contract.errors import UndeliveredOutput
 from streams.contract.names import Names
-from streams.contract.outputs import Output
+from streams.contract.outputs import ORIGINAL_TOPIC, Output
 from streams.contract.settings import Settings
 from streams.contract.topic_config import batch_bytes
 
@@ -24,6 +24,8 @@ _FIRST_POLL_S: Final = 0.001
 """Successful deliveries cause no callback, so the producer is polled; librdkafka's own interval is 10 ms."""
 _POLL_GROWTH: Final = 1.25
 """Growth of the poll interval: slow deliveries are polled for less often."""
+_FASTEST: Final = 1
+"""Level of compression."""
 _PRODUCERS: Final = 8
 """Number of batches that can wait for acknowledgements at once."""
 
@@ -53,12 +55,15 @@ class ProducerOutputs:
 
     Batches of several partitions are delivered concurrently. Each has a producer of its own meanwhile; with a shared
     one it would also wait for the others' records.
+
+    Args:
+        compression: Codec, if not the usual one.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, compression: str | None = None) -> None:
         self._names = settings.names
         self._free: asyncio.LifoQueue[_BatchProducer] = asyncio.LifoQueue()
-        self._create = partial(_BatchProducer, settings)
+        self._create = partial(_BatchProducer, settings, compression)
         self._created = 0
         self._threads = ThreadPoolExecutor(_PRODUCERS, "deliveries")
 
@@ -87,12 +92,13 @@ class _BatchProducer:
     Only failed deliveries cause a callback, which saves a Python call per record.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, compression: str | None) -> None:
         self._failures: list[str] = []
         self._timeout_s = settings.engine.delivery_timeout_s
         self.client = Producer(
             {
                 **output_configuration(settings),
+                **({"compression.type": compression, "compression.level": _FASTEST} if compression else {}),
                 "delivery.report.only.error": True,
                 "on_delivery": self._note_failure,
             }
@@ -140,10 +146,21 @@ def produce(producer: Producer, outputs: Sequence[Output], names: Names) -> None
         topic = names.topic(called)
         if messages[0].get("headers"):
             for message in messages:
-                producer.produce(topic, partition=partition, **message)
+                headers = [*message["headers"], *_originally(message["headers"], names)]
+                producer.produce(topic, partition=partition, **{**message, "headers": headers})
         elif producer.produce_batch(topic, messages, partition=partition) < len(messages):
             refused = next(message["_error"] for message in messages if message.get("_error"))
             raise UndeliveredOutput(f"{topic}: {refused}")
+
+
+def _originally(headers: Sequence[tuple[str, bytes]], names: Names) -> list[tuple[str, bytes]]:
+    """Names the topic of a dead letter's record as the cluster has it; folds know only what it is called."""
+    return [
+        (header, names.topic(topic.decode()).encode())
+        for name, topic in headers
+        if name == "topic"
+        for header in ORIGINAL_TOPIC
+    ]
 
 
 def _by_destination(outputs: Iterable[Output]) -> Mapping[tuple[str, int], list[dict[str, Any]]]:

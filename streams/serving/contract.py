@@ -14,17 +14,19 @@ from streams.contract.event_kinds import KINDS
 from streams.contract.events import Event
 from streams.contract.experiment import Experiment
 from streams.contract.metrics import MetricsRecord
+from streams.contract.outputs import ORIGINAL_TOPIC
 from streams.contract.records import Prediction, Recommendation
 from streams.contract.settings import Settings
 from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS, RECOMMENDATIONS, Topic
 from streams.serving.endpoints import ENDPOINTS, JSON, Endpoint
+from streams.serving.golden import GOLDEN
 from streams.serving.problems import PROBLEM_JSON, ProblemDetails
 from streams.serving.rewards import RewardRequest
 
 Document = dict[str, Any]
 """A JSON document whose shape another standard defines."""
 
-_RECORDS: Final[Mapping[str, Any]] = {
+RECORDS: Final[Mapping[str, Any]] = {
     "Event": Event,
     "CatalogueItem": CatalogueItem,
     "Prediction": Prediction,
@@ -46,13 +48,16 @@ _PROBLEMS: Final = {
     503: "The broker did not acknowledge; the same request may be sent again.",
 }
 _NO_NUL: Final = "^[^\\u0000]*$"
-_DEAD_LETTER_HEADERS: Final = ("reason", "detail", "topic", "partition", "offset")
+_DEAD_LETTER_HEADERS: Final = ("reason", "detail", "topic", "partition", "offset", *ORIGINAL_TOPIC)
 
 
 def json_schemas(settings: Settings) -> Document:
     """Makes the JSON Schemas of all records that other systems write or read, and of the door's bodies."""
-    types = [*_RECORDS.values(), *_bodies(ENDPOINTS), ProblemDetails]
+    types = [*RECORDS.values(), *_bodies(ENDPOINTS), ProblemDetails]
     _, schemas = _schemas(types, "#/$defs/{name}")
+    for name, schema in schemas.items():
+        if name in GOLDEN:
+            schema["examples"] = msgspec.to_builtins(GOLDEN[name])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Headrace", "$defs": schemas}
 
 
@@ -84,9 +89,9 @@ def openapi(settings: Settings) -> Document:
 
 def asyncapi(settings: Settings) -> Document:
     """Makes the AsyncAPI document of the topics that other systems write or read."""
-    references, schemas = _schemas(list(_RECORDS.values()), "#/components/schemas/{name}")
-    payloads = dict(zip(_RECORDS, references, strict=True))
-    public = [topic for topic in settings.topics if _name_of(topic) in _RECORDS or topic.called == DEAD_LETTERS]
+    references, schemas = _schemas(list(RECORDS.values()), "#/components/schemas/{name}")
+    payloads = dict(zip(RECORDS, references, strict=True))
+    public = [topic for topic in settings.topics if _name_of(topic) in RECORDS or topic.called == DEAD_LETTERS]
     operations: Document = {}
     for topic in public:
         action = "receive" if topic.writer.startswith("the shop") else "send"
@@ -181,7 +186,11 @@ def _channel(topic: Topic, payloads: Mapping[str, Document]) -> Document:
             "headers": {"type": "object", "properties": headers, "required": list(headers)},
         }
     else:
-        message = {"payload": payloads[name], "bindings": {"kafka": {"key": {"type": "string"}}}}
+        message = {
+            "payload": payloads[name],
+            "bindings": {"kafka": {"key": {"type": "string"}}},
+            "examples": [{"payload": msgspec.to_builtins(record)} for record in GOLDEN[name]],
+        }
     return {
         "address": topic.name,
         "summary": f"Key: {topic.key}. Written by: {topic.writer}.",

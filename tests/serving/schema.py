@@ -13,7 +13,7 @@ _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "object": lambda value: isinstance(value, dict),
     "boolean": lambda value: isinstance(value, bool),
 }
-_WORDS_OF_PEOPLE: Final = frozenset({"title", "description", "default"})
+_ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples", "discriminator"})
 
 
 def _is_number(value: Any) -> bool:
@@ -22,7 +22,7 @@ def _is_number(value: Any) -> bool:
 
 def is_valid(value: Any, schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:
     """Says whether a value fits a schema; ``schemas`` are those that it refers to, by the last part of their name."""
-    return all(_holds(word, value, schema, schemas) for word in schema if word not in _WORDS_OF_PEOPLE)
+    return all(_holds(word, value, schema, schemas) for word in schema if word not in _ANNOTATIONS)
 
 
 def _holds(word: str, value: Any, schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> bool:

@@ -5,15 +5,20 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.contract.event_kinds import EVENT_KINDS
 from streams.contract.events import LATEST_TIMESTAMP_MS, Event
+from streams.contract.metrics import encode_metrics
+from streams.contract.records import JSON
 from streams.contract.settings import Settings
-from streams.serving.contract import FORMATS, encoded
+from streams.contract.topics import CLICKSTREAM, DEAD_LETTERS, RECOMMENDATIONS
+from streams.serving.contract import FORMATS, RECORDS, encoded
 from streams.serving.endpoints import ENDPOINTS
+from streams.serving.golden import GOLDEN
 from streams.serving.submission import SubmissionParser
 from tests.serving.fakes import NOW_MS, Client, MemoryLog, ask
 from tests.serving.schema import is_valid
@@ -102,3 +107,22 @@ def test_answers_fit_the_contract_and_every_endpoint_is_there() -> None:
             assert await response.read() == encoded(document)
 
     ask(test)
+
+
+@pytest.mark.parametrize(("name", "record"), [(name, record) for name, records in GOLDEN.items() for record in records])
+def test_a_golden_record_fits_its_schema_and_reads_back_as_itself(name: str, record: msgspec.Struct) -> None:
+    value = encode_metrics(record) if name == "MetricsRecord" else JSON.encode(record)
+    (schema,), schemas = msgspec.json.schema_components([RECORDS[name]], ref_template="#/$defs/{name}")
+    assert is_valid(json.loads(value), schema, {**schemas, **SCHEMAS})
+    assert msgspec.json.decode(value, type=RECORDS[name]) == record
+
+
+def test_the_golden_records_are_examples_of_all_topics_for_others() -> None:
+    channels = FORMATS["asyncapi"](Settings())["channels"]
+    examples = {
+        topic: [each["payload"] for message in channel["messages"].values() for each in message.get("examples", ())]
+        for topic, channel in channels.items()
+    }
+    assert {topic for topic, found in examples.items() if not found} == {DEAD_LETTERS}
+    (slate,), asked = examples[RECOMMENDATIONS], examples[CLICKSTREAM][1]
+    assert slate["event_id"] == asked["event_id"]

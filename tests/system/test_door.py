@@ -1,17 +1,14 @@
 """The door as a process, on a broker: what it has accepted is in clickstream, and what it has begun, it ends."""
 
 import json
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from streams.contract.topics import CATALOGUE, CLICKSTREAM, DEAD_LETTERS, RECOMMENDATIONS
 from tests.serving.doors import DoorProcess
-from tests.system.cluster import ROOT, Cluster, Worker, cluster
-from tests.timeouts import Deadline, scaled, wait_until
+from tests.system.cluster import Cluster, Worker, cluster
+from tests.timeouts import scaled, wait_until
 
 START_MS = 1_790_000_000_000
 
@@ -98,30 +95,3 @@ def test_a_rank_is_answered_live_and_stays_the_same_through_restarts_and_doors(t
         counts = [row.counts for row in it.rows_of_partitions(CLICKSTREAM).values()]
         assert sum(each.get("kinds.click", 0) for each in counts) == 1
         assert sum(each.get("duplicates", 0) for each in counts) >= 1
-
-
-def test_the_example_shop_gets_slates_over_its_candidates_and_over_what_it_showed(tmp_path: Path) -> None:
-    with cluster(tmp_path) as it, DoorProcess(tmp_path / "door", it.environment) as door:
-        worker = it.start("disk")
-        shop = subprocess.Popen(
-            [sys.executable, "examples/shop.py", door.address], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        try:
-            with ThreadPoolExecutor(1) as pool:
-                running = pool.submit(shop.communicate)
-                deadline = Deadline(lambda: (worker.said(), door.said()))
-                while not running.done():
-                    deadline.check()
-                    worker = it.keep(worker)
-                    time.sleep(0.05)
-            printed, said = running.result()
-        finally:
-            shop.kill()
-        assert shop.returncode == 0, said.decode()
-        searched, home = (json.loads(line) for line in printed.splitlines())
-        assert {item["item_id"] for item in searched["items"]} < {"boots", "sandals", "sneakers", "slippers"}
-        assert {item["item_id"] for item in home["items"]} <= {"boots", "sandals", "sneakers"}
-        [worker] = it.settle(worker)
-        counts = [row.counts for row in it.rows_of_partitions(CLICKSTREAM).values()]
-        assert sum(each.get("kinds.click", 0) for each in counts) == 2
-        assert it.records(DEAD_LETTERS) == []

@@ -1,11 +1,7 @@
 """Every block of the README, run as its reader runs it."""
 
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +10,8 @@ import pytest
 from streams.contract.metrics import Totals, WorkerMetrics, decode_metrics
 from streams.contract.topics import METRICS
 from tests.docs.pages import README, blocks_of
-from tests.system.cluster import QUICK, ROOT, Reader
+from tests.system.cluster import ROOT, Reader
+from tests.system.shell import environment, shell
 from tests.timeouts import HANG_S, wait_until
 
 BLOCKS: Final = blocks_of(README)
@@ -26,13 +23,6 @@ SHORT: Final = {
     "make test": ("--numprocesses 0 -p no:cacheprovider tests/contract/test_partitioning.py", " passed in "),
 }
 """Command to the arguments that make it short, and to what it then says."""
-
-
-def environment(**more: str) -> dict[str, str]:
-    """That of a reader: nothing of the make and the pytest that run this test."""
-    ours = ("HEADRACE_", "KAFKA_", "MAKE", "MFLAGS", "PYTEST_")
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**outside, "PYTHONPATH": str(ROOT), **more}
 
 
 @pytest.mark.parametrize("command", MAKE)
@@ -51,67 +41,6 @@ def test_what_is_made_runs(command: str) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert said in done.stdout
-
-
-class Shell:
-    """A bash that is given one line after another, and ends at the first that fails."""
-
-    def __init__(self, folder: Path, output: Path) -> None:
-        self._folder = folder
-        self._output = output
-        self._lines = 0
-        # A worker that stands still on a busy machine goes on here, and a session lasts.
-        settings = {**QUICK, "HEADRACE_ENGINE__WATCHDOG_S": str(HANG_S)}
-        with output.open("wb") as said:
-            self.process = subprocess.Popen(
-                ["bash", "-e"],
-                cwd=folder,
-                env=environment(**settings),
-                stdin=subprocess.PIPE,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-
-    def run(self, line: str) -> None:
-        """Runs a line to its end."""
-        assert self.process.stdin
-        self._lines += 1
-        done = f"line {self._lines} is done"
-        self.process.stdin.write(f"{line}\necho {done}\n".encode())
-        self.process.stdin.flush()
-        wait_until(lambda: done in self.said() or self.process.poll() is not None, self._all_said)
-        assert self.process.poll() is None, self._all_said()
-
-    def said(self) -> str:
-        return self._output.read_text("utf-8")
-
-    def _all_said(self) -> str:
-        return "".join(log.read_text("utf-8") for log in (self._output, *self._folder.glob("*.log")))
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        assert self.process.wait(HANG_S) == 0, self.said()
-
-    def is_anything_running(self) -> bool:
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
-
-@contextmanager
-def shell(folder: Path, output: Path) -> Iterator[Shell]:
-    """A shell of which nothing is left running."""
-    made = Shell(folder, output)
-    try:
-        yield made
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.communicate()  # closes what the shell was fed by
 
 
 def test_the_shop_gets_a_slate_and_its_click_is_joined_to_it(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Features of a shopper and an item, shared by all policies."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import reduce
 from itertools import chain
+from operator import or_
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -182,7 +184,7 @@ GROUPING: Final = Grouping([feature.group for feature in FEATURES])
 _SOURCE_BY_FLAG: Final = {
     SLOT_PACKING.flag([feature.name for feature in FEATURES].index(_source_flag(name))): name for name in SOURCE_NAMES
 }
-_SOURCE_FLAGS: Final = sum(_SOURCE_BY_FLAG)
+_SOURCE_FLAGS: Final = reduce(or_, _SOURCE_BY_FLAG)
 FINGERPRINT: Final = crc32("\n".join(feature.name for feature in FEATURES).encode())
 """Equal for equal features only; what learned on others is refused."""
 
