@@ -38,7 +38,8 @@ def demo(
     """Runs the whole system on this machine.
 
     It starts an embedded broker, two workers and synthetic shoppers in a closed loop, with a live view and a page for
-    the browser, for about 90 s. With --bootstrap-servers it uses that broker instead, and one worker. All processes end with it.
+    the browser, for about 90 s. With --bootstrap-servers it uses that broker instead, and one worker. All processes end
+    with it.
     """
     from streams.brokers.process_group import end_on_sigterm
     from streams.demo.closed_loop import DemoOptions, run_demo

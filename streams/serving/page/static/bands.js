@@ -4,7 +4,7 @@ import { bar, forestRow, forestScale, reliability } from "/page/static/charts.js
 import { clock, decimal, duration, h, part, percent, render, rough, signed, term, whole } from "/page/static/dom.js";
 
 export const REASONS = {
-  related: "goes with what was viewed", trending: "popular in this category", cart: "in the cart, or viewed again",
+  related: "goes with what was viewed", trending: "popular in this category", cart: "in the cart or viewed again",
   bought: "bought together with it", popular: "popular or new in the shop", caller: "named by the shop",
 };
 const VERBS = { view: "looked at", search: "searched", add_to_cart: "put in the cart", remove_from_cart: "took out of the cart",
