@@ -103,10 +103,11 @@ class _Id(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Kept:
-    __slots__ = ("clicked", "decision", "outcomes", "shown")
+    __slots__ = ("before", "decision", "outcomes", "shown")
 
     def __init__(self, decision: Recommendation) -> None:
         self.decision = decision
+        self.before: list[Act] | None = None
         self.shown = False
         self.outcomes: dict[str, str] = {}
 
@@ -178,18 +179,26 @@ class Decisions:
         if kept is None:
             return None
         decision = kept.decision
-        shopper = self._shoppers.find(decision.user_id)
-        acts = [act for act in shopper.acts if act.timestamp_ms <= decision.timestamp_ms] if shopper else []
         return ListedDecision(
             decision.decision_id,
             decision.user_id,
             decision.timestamp_ms,
             decision.policy,
-            [Before(act.kind, self._what(act)) for act in acts[-_BEFORE:]],
+            [Before(act.kind, self._what(act)) for act in self._before(kept)],
             [self._slot(item, kept.outcomes) for item in decision.items],
             kept.shown,
             decision.surface,
         )
+
+    def _before(self, kept: _Kept) -> list[Act]:
+        """Returns the shopper's last events before a decision; they are kept once the one that asked is there."""
+        if kept.before is not None:
+            return kept.before
+        at_ms, shopper = kept.decision.timestamp_ms, self._shoppers.find(kept.decision.user_id)
+        acts = [act for act in shopper.acts if act.timestamp_ms <= at_ms][-_BEFORE:] if shopper else []
+        if acts and acts[-1].timestamp_ms == at_ms:
+            kept.before = acts
+        return acts
 
     def detail(self, decision_id: str) -> DecisionDetail | None:
         """Collects what the topics have of a decision; ``None`` for one that is not kept any more."""

@@ -22,7 +22,7 @@ from streams.serving.page.shoppers import Act, Expected, Shoppers
 from streams.serving.page.trends import Trends
 from streams.serving.page.worth import worth
 
-_SHOWN: Final = 10
+_SHOWN: Final = 6
 _LISTED: Final = 8
 _REPLAY_MS: Final = 6 * 3_600_000
 """Events that are older than this when they are written are of a replay or a simulation, not of now."""

@@ -129,7 +129,7 @@ export function belief(data) {
 function targetCard(target) {
   const { quality } = target;
   const prior = target.from_prior / Math.max(1, target.from_prior + target.examples);
-  const fact = (anchor, label, value, note) => h("p", { class: "fact" }, h("strong", {}, value), term(anchor, label), note && h("small", {}, note));
+  const fact = (anchor, label, value, note) => h("p", { class: "fact" }, term(anchor, label), h("strong", {}, value), note && h("small", {}, note));
   return h("article", { class: "card", "data-key": target.target }, h("h3", {}, target.target),
     target.reliability.length > 0 && h("a", { href: "/help#reliability", "aria-label": "What a reliability diagram is" }, reliability(target.reliability)),
     quality && [fact("auc", "AUC", decimal(quality.auc)),
@@ -186,5 +186,5 @@ function node(fold) {
     h("strong", {}, fold.fold), h("small", {}, `reads ${fold.source}, ${fold.workers} worker${fold.workers === 1 ? "" : "s"}`),
     h("dl", {}, fact("events-per-second", "rate", rate), fact("latency", "p50", fold.latency_ms ? duration(fold.latency_ms.p50 / 1000) : "–"),
       fact("latency", "p99", fold.latency_ms ? duration(fold.latency_ms.p99 / 1000) : "–"), fact("lag", "lag", whole(fold.lag)),
-      fact("watermark", "watermark", `${duration(fold.watermark_age_s)} behind`)));
+      fold.watermark_age_s !== null && fact("watermark", "watermark", `${duration(fold.watermark_age_s)} behind`)));
 }

@@ -12,7 +12,8 @@ const visible = new Set();
 let control = "random";
 let isPaused = false;
 let isStreaming = false;
-let n = 10;
+const PAGE = 10;
+let n = PAGE;
 
 const renderers = {
   worth: (data) => {
@@ -77,7 +78,7 @@ by("control").addEventListener("change", (event) => {
 // Filters and paging: the door finds, since only a sample is pushed.
 
 const filters = by("filters");
-const isFiltered = () => n > 10 || [...new FormData(filters).values()].some(Boolean);
+const isFiltered = () => n > PAGE || [...new FormData(filters).values()].some(Boolean);
 let timer = null;
 
 function policies() {
@@ -103,12 +104,12 @@ async function find() {
 }
 
 filters.addEventListener("input", () => {
-  n = 10;
+  n = PAGE;
   find();
 });
 filters.addEventListener("submit", (event) => event.preventDefault());
 by("older").addEventListener("click", () => {
-  n = Math.min(n + 10, 100);
+  n = Math.min(n + PAGE, 100);
   find();
 });
 by("pause").addEventListener("click", () => {
