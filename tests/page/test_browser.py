@@ -232,7 +232,7 @@ def test_five_clicks_on_one_kind_of_thing_move_the_slate_and_the_reasons_say_so(
     assert any("goes with" in reason or "popular in this category" in reason for reason in reasons), reasons
     tab.wait_for("document.querySelectorAll('#expected strong').length >= 3")
     tab.run("document.querySelector('#shelf [data-cart]').click()")
-    tab.wait_for("document.querySelector('[data-buy]')")
+    tab.wait_for("document.querySelector('[data-buy]') !== null")
     tab.run("document.querySelector('[data-buy]').click()")
     tab.wait_for("document.getElementById('cart').textContent.includes('empty')")
     assert tab.complaints == []

@@ -225,8 +225,9 @@ class Page:
 def _static_files() -> dict[str, bytes]:
     """Reads all files that browsers may have; they are small."""
     folder = files(__package__) / "static"
-    found = {each.name: each.read_bytes() for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES}
-    return found | {f"vendor/{each.name}": each.read_bytes() for each in (folder / "vendor").iterdir()}
+    found = {each.name: each for each in folder.iterdir()}
+    found |= {f"vendor/{each.name}": each for each in (folder / "vendor").iterdir()}
+    return {name: each.read_bytes() for name, each in found.items() if name.rpartition(".")[2] in _TYPES}
 
 
 def _query(request: web.Request, kind: type[QueryT]) -> QueryT:

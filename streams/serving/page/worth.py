@@ -59,13 +59,13 @@ def more_users(lift: Lift, users: int) -> int | None:
         users: Of the policy and the control so far.
 
     >>> more_users(Lift(0.1, (-0.05, 0.27), (-0.1, 0.35)), 1000)
-    3432
+    3433
     >>> more_users(Lift(0.1, (0.05, 0.15), (0.01, 0.2)), 1000) is None
     True
     """
     estimate = log1p(lift.estimate)
     nearest: Interval = lift.anytime95
-    half = abs(estimate - log1p(max(nearest[0] if estimate > 0.0 else nearest[1], -0.999)))
+    half = abs(estimate - log1p(max(nearest[0] if estimate > 0.0 else nearest[1], -1.0 + 1e-9)))
     if not abs(estimate) < half < abs(estimate) * _OUT_OF_REACH**0.5:
         return None
     return ceil(users * ((half / estimate) ** 2 - 1.0))
