@@ -1,12 +1,17 @@
 """Newest decisions, each with what its shopper did before and after."""
 
+import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
+from streams.contract.errors import UnreadableSource
 from streams.contract.records import LoggedDecision, Recommendation, RecommendedItem, decode_logged_decision
+from streams.contract.settings import Decisions as Policies
+from streams.core.retrieval.shortlist import reason_of
+from streams.evaluation.decision_explanation import DecisionExplanation, explain_decision
 from streams.serving.page.shoppers import Act, Shoppers
 
 ValueT = TypeVar("ValueT")
@@ -79,13 +84,15 @@ class DecisionDetail(msgspec.Struct, frozen=True, kw_only=True):
     """All that the topics have of a decision.
 
     Attributes:
+        why: Of each slot, sentences that say why its item was shown; empty where the log does not tell.
         shortlist: Empty where the decision was not logged.
         shadows: Policy to the slate that it would have shown, as titles.
         probabilities: Target to what was predicted of the shopper last.
-        reasons: Target to the features that moved it the most, in log-odds.
+        reasons: Target to the groups of features that moved it the most, in log-odds.
     """
 
     decision: ListedDecision
+    why: list[list[str]]
     shortlist: list[LoggedItem]
     shadows: dict[str, list[str]]
     probabilities: dict[str, float]
@@ -120,13 +127,13 @@ class Decisions:
 
     Args:
         titles: Item to its title in the shop's catalogue.
-        source_names: Names of the candidate sources, in the order of their numbers.
+        policies: Settings of the policies.
     """
 
-    def __init__(self, shoppers: Shoppers, titles: Mapping[str, str], source_names: tuple[str, ...]) -> None:
+    def __init__(self, shoppers: Shoppers, titles: Mapping[str, str], policies: Policies) -> None:
         self._shoppers = shoppers
         self._titles = titles
-        self._source_names = source_names
+        self._policies = policies
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._logged: OrderedDict[str, bytes] = OrderedDict()
         self._last_of: OrderedDict[str, str] = OrderedDict()
@@ -207,16 +214,19 @@ class Decisions:
             return None
         value = self._logged.get(decision_id)
         log = decode_logged_decision(value) if value is not None else None
+        shadows = self._shadows(decision_id)
+        explained = self._explained(log, shadows) if log else []
         shopper = self._shoppers.find(listed.user_id)
         expected = shopper.expected if shopper else None
         return DecisionDetail(
             decision=listed,
-            shortlist=self._shortlist(log, listed) if log else [],
-            shadows=self._shadows(decision_id),
+            why=[self._in_titles(each.sentences, log.shortlist if log else []) for each in explained],
+            shortlist=self._shortlist(log, explained) if log else [],
+            shadows={each.policy: [self.title(each.shortlist[place]) for place in each.slate] for each in shadows},
             probabilities=expected.probabilities if expected else {},
             amounts=expected.amounts if expected else {},
             reasons={
-                target: [(reason.feature, reason.contribution) for reason in reasons]
+                target: [(reason.group, reason.contribution) for reason in reasons]
                 for target, reasons in (expected.reasons if expected else {}).items()
             },
             model_versions=(expected.model_versions if expected else {}) | (log.model_versions if log else {}),
@@ -248,27 +258,32 @@ class Decisions:
     def _what(self, act: Act) -> str:
         return self.title(act.item_id) if act.item_id is not None else act.query or ""
 
-    def _shortlist(self, log: LoggedDecision, listed: ListedDecision) -> list[LoggedItem]:
+    def _explained(self, log: LoggedDecision, shadows: Sequence[LoggedDecision]) -> list[DecisionExplanation]:
+        """Explains each slot; none where the settings or the log lack what was decided by."""
+        try:
+            return [explain_decision(log, shadows, slot + 1, self._policies) for slot in range(len(log.slate))]
+        except (UnreadableSource, ValueError):
+            return []
+
+    def _in_titles(self, sentences: Sequence[str], items: Sequence[str]) -> list[str]:
+        """Names items by their titles."""
+        named = [re.escape(item) for item in sorted(items, key=len, reverse=True) if item in self._titles]
+        if not named:
+            return [*sentences]
+        pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(named)})(?![\w-])")
+        return [pattern.sub(lambda found: self.title(found[0]), sentence) for sentence in sentences]
+
+    def _shortlist(self, log: LoggedDecision, explained: Sequence[DecisionExplanation]) -> list[LoggedItem]:
         slots = {place: slot for slot, place in enumerate(log.slate)}
+        scores = {item.item_id: item.score for item in explained[0].items} if explained else {}
         found = []
         for place, item_id in enumerate(log.shortlist):
-            slot, source = slots.get(place), log.sources[place]
-            found.append(
-                LoggedItem(
-                    item_id,
-                    self.title(item_id),
-                    self._source_names[source] if source >= 0 else "caller",
-                    slot,
-                    listed.slots[slot].score if slot is not None and slot < len(listed.slots) else None,
-                    log.propensities[slot] if slot is not None else None,
-                )
-            )
+            slot = slots.get(place)
+            propensity = log.propensities[slot] if slot is not None else None
+            reason = reason_of(log.sources[place])
+            found.append(LoggedItem(item_id, self.title(item_id), reason, slot, scores.get(item_id), propensity))
         return found
 
-    def _shadows(self, decision_id: str) -> dict[str, list[str]]:
-        prefix, found = f"{decision_id}/", {}
-        for logged_id, value in self._logged.items():
-            if logged_id.startswith(prefix):
-                log = decode_logged_decision(value)
-                found[log.policy] = [self.title(log.shortlist[place]) for place in log.slate]
-        return found
+    def _shadows(self, decision_id: str) -> list[LoggedDecision]:
+        prefix = f"{decision_id}/"
+        return [decode_logged_decision(value) for each, value in self._logged.items() if each.startswith(prefix)]

@@ -238,7 +238,7 @@ class You(msgspec.Struct, frozen=True):
     Attributes:
         decision: The last one; ``None`` before it.
         probabilities: Target to what is predicted of the visitor.
-        reasons: Target to the features that moved it the most, in log-odds.
+        reasons: Target to the groups of features that moved it the most, in log-odds.
         slate: Product of each slot.
     """
 

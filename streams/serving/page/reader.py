@@ -17,7 +17,7 @@ _WAIT_S: Final = 0.25
 _RETRY_S: Final = 1.0
 _ANSWER_S: Final = 5.0
 _AT_ONCE: Final = 2000
-_PAUSE_S: Final = 0.1
+_PAUSE_S: Final = 0.2
 """Between two batches: few large ones take less of a core than many small ones."""
 READ_BACK: Final = {
     CATALOGUE: 1_000_000,

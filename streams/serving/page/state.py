@@ -9,7 +9,6 @@ from streams.contract.catalogue import decode_catalogue_record
 from streams.contract.records import decode_recommendation
 from streams.contract.settings import Settings
 from streams.contract.topics import CATALOGUE, CLICKSTREAM, DECISIONS, METRICS, PREDICTIONS, RECOMMENDATIONS
-from streams.core.retrieval.shortlist import SOURCE_NAMES
 from streams.observability.metrics_view import MetricsView
 from streams.serving.page.belief import belief
 from streams.serving.page.decisions import Decisions
@@ -58,7 +57,7 @@ class PageState:
         self.metrics = MetricsView()
         self.products = Products()
         self.shoppers = Shoppers(buying, spending)
-        self.decisions = Decisions(self.shoppers, self.products.titles, SOURCE_NAMES)
+        self.decisions = Decisions(self.shoppers, self.products.titles, settings.decisions)
         self._trends = Trends()
         self._history = History()
         self._shown: list[str] = []
@@ -140,7 +139,7 @@ class PageState:
             expected.probabilities if expected else {},
             expected.amounts if expected else {},
             {
-                target: [(reason.feature, reason.contribution) for reason in reasons]
+                target: [(reason.group, reason.contribution) for reason in reasons]
                 for target, reasons in (expected.reasons if expected else {}).items()
             },
             [self.products.find(item_id) for item_id in (shopper.cart if shopper else ())],

@@ -105,10 +105,11 @@ export function detail(data) {
   const targets = Object.entries(data.probabilities);
   render(document.querySelector('#drawer [data-part="detail"]'),
     h("p", { class: "lead" }, decision.user_id, " got this slate from ", h("strong", {}, decision.policy), ` at ${clock(decision.timestamp_ms)}.`),
+    data.why.length > 0 && h("ol", { class: "why" }, data.why.map((sentences) => h("li", {}, sentences.join(" ")))),
     h("h3", {}, "The shopper before"), h("p", {}, decision.before.map(did).join(" → ") || "nothing is known"),
     h("h3", {}, term("probabilities", "What is expected of the shopper")),
     table(["", "probability", "moved most by"], targets.map(([target, probability]) => [target, percent(probability),
-      (data.reasons[target] || []).slice(0, 3).map(([feature, pull]) => `${feature} ${pull >= 0 ? "+" : "−"}${Math.abs(pull).toFixed(2)}`).join(", ")]), "No prediction yet."),
+      (data.reasons[target] || []).slice(0, 3).map(([group, pull]) => `${group.replaceAll("_", " ")} ${pull >= 0 ? "+" : "−"}${Math.abs(pull).toFixed(2)}`).join(", ")]), "No prediction yet."),
     h("h3", {}, term("propensity", "The shortlist")),
     table(["item", "source", "slot", "score", "propensity"], (data.shortlist.length ? data.shortlist : decision.slots.map((each, place) => ({ ...each, slot: place })))
       .map((each) => [each.title, each.reason, each.slot === null ? "" : each.slot + 1, decimal(each.score), decimal(each.propensity)]), "The shortlist was empty."),

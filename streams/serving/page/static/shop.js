@@ -104,7 +104,7 @@ function show(data) {
   const expected = Object.entries(data.probabilities).map(([target, probability]) => {
     const [strongest] = data.reasons[target] || [];
     return h("p", {}, `${TARGETS[target] || target}: `, h("strong", {}, percent(probability, 0)), bar(probability),
-      strongest && h("small", {}, `most by ${strongest[0]} (${strongest[1] >= 0 ? "up" : "down"})`));
+      strongest && h("small", {}, `${strongest[1] >= 0 ? "raised" : "lowered"} most by ${strongest[0].replaceAll("_", " ")}`));
   });
   const spend = Object.entries(data.amounts).map(([target, amount]) => h("p", {}, `${target}: `, h("strong", {}, amount.toFixed(2))));
   render(by("expected"), expected.length ? [expected, spend] : h("p", { class: "empty" }, "Nothing yet: look at something."));
