@@ -209,15 +209,16 @@ class Page:
         return _json(self.state.products.shelf(self._items.popular(_POPULAR)))
 
     async def _get_visitor(self, request: web.Request) -> web.StreamResponse:
-        """Makes up a visitor for whom a policy that learns decides: a control's slate would never move."""
+        """Makes up a visitor for whom the policy with most users decides that is no control, whose slate never moves."""
         shares = next(
             (each.experiment.shares for each in self.state.metrics.workers() if each.experiment is not None),
             self._settings.decisions.shares,
         )
+        leader = max(sorted(set(shares) - set(CONTROLS)), key=lambda policy: shares[policy], default=None)
         for _ in range(_TRIES):
             user_id = f"visitor-{uuid.uuid4().hex[:8]}"
             policy = assign(user_id, shares, self._settings.decisions.salt)
-            if policy not in CONTROLS:
+            if policy == leader:
                 break
         return _json(Visitor(user_id, policy))
 

@@ -76,7 +76,7 @@ export class SeriesChart {
     this.plot = new uPlot({
       ...this.size(),
       cursor: { drag: { x: false, y: false } },
-      legend: { live: true },
+      legend: { live: false },
       scales: Object.fromEntries(scales.map((scale) => [scale, { range: (_, low, high) => [0, (high || 1) * 1.05] }])),
       axes: [axis, ...scales.map((scale, place) => ({
         ...axis, scale, side: place ? 1 : 3, size: 58, grid: place ? { show: false } : axis.grid,

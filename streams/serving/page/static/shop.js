@@ -82,7 +82,7 @@ function moved(slate, fresh, reasons) {
   const [[kind, times] = []] = [...looks].sort(([, a], [, b]) => b - a);
   const alike = slate.filter((product) => product.category === kind).length;
   const kinds = kind ? `${alike} of ${slate.length} are of ${kind}, which you looked at ${times} time${times > 1 ? "s" : ""}. ` : "";
-  return `${kinds}${before.length ? `${fresh} of ${slate.length} are new. ` : ""}Shown because it ${reasons.join(", or is ").replace(/^(?!goes)/, "is ")}.`;
+  return `${kinds}${before.length ? `${fresh} of ${slate.length} are new. ` : ""}Why: ${reasons.join("; ")}.`;
 }
 
 function show(data) {
