@@ -53,7 +53,7 @@ function headline(leader, over, isSimulated) {
   const whose = isSimulated ? "made-up shoppers" : "shoppers";
   if (!over?.lift) return `${leader.policy} decides for most ${whose}; it is too early to say whether it earns more.`;
   const [low, high] = over.lift.anytime95;
-  const more = `${leader.policy} gets ${signed(over.lift.estimate)} clicks on what it shows to ${whose}, compared with ${over.control}`;
+  const more = `${leader.policy} brings ${signed(over.lift.estimate)} clicks per item that it shows to ${whose}, compared with ${over.control}`;
   return [`${more} (between ${signed(low)} and ${signed(high)}): `, h("strong", {}, verdict(over)), "."];
 }
 
