@@ -209,7 +209,7 @@ class Page:
         return _json(self.state.products.shelf(self._items.popular(_POPULAR)))
 
     async def _get_visitor(self, request: web.Request) -> web.StreamResponse:
-        """Makes up a visitor for whom the largest policy decides that is no control: a control's slate would not move."""
+        """Makes up a visitor for whom the largest policy but the controls decides: a control's slate does not move."""
         shares = next(
             (each.experiment.shares for each in self.state.metrics.workers() if each.experiment is not None),
             self._settings.decisions.shares,
