@@ -37,6 +37,7 @@ REQUIRED_BY: Final = {
     "node": "HEADRACE_REQUIRE_NODE",
     "data": "HEADRACE_REQUIRE_DATA",
     "prometheus": "HEADRACE_REQUIRE_PROMETHEUS",
+    "browser": "HEADRACE_REQUIRE_BROWSER",
 }
 """Mark to the environment variable that makes a skip of a test with that mark a failure."""
 

@@ -53,6 +53,7 @@ def test_the_workflow_makes_what_exists_on_every_python_that_is_supported() -> N
     assert job["env"] == {
         "HEADRACE_REQUIRE_KAFKA": "1",
         "HEADRACE_REQUIRE_NODE": "1",
+        "HEADRACE_REQUIRE_BROWSER": "1",
         "PYTHON": "python${{ matrix.python }}",
     }
     uses = [step["uses"] for step in job["steps"] if "uses" in step]

@@ -21,6 +21,7 @@ _TERMINATED: Final = 143
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--users", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--headless", is_flag=True, help="Plain lines instead of the live view.")
+@click.option("--page/--no-page", default=True, show_default=True, help="Serve the page, and print its address first.")
 @report_option
 @settings_options
 @click.pass_context
@@ -31,12 +32,14 @@ def demo(
     seed: int,
     users: int,
     headless: bool,
+    page: bool,
     report: Path | None,
 ) -> None:
     """Runs the whole system on this machine.
 
-    It starts an embedded broker, two workers and synthetic shoppers in a closed loop, with a live view, for about 90 s.
-    With --bootstrap-servers it uses that broker instead, and one worker. All processes end with it.
+    It starts an embedded broker, two workers and synthetic shoppers in a closed loop, with a live view and a page for
+    the browser, for about 90 s. With --bootstrap-servers it uses that broker instead, and one worker. All processes end
+    with it.
     """
     from streams.brokers.process_group import end_on_sigterm
     from streams.demo.closed_loop import DemoOptions, run_demo
@@ -54,5 +57,6 @@ def demo(
         users=users,
         headless=headless,
         embedded=embedded,
+        page=page,
     )
     write_report(run_demo(settings_of(context), options), report, shown=True)

@@ -18,7 +18,7 @@ from streams.cli.base import Command, notify, settings_of, settings_options
 @settings_options
 @click.pass_context
 def serve(context: click.Context, host: str | None, port: int | None, ready_file: Path | None, loglevel: str) -> None:
-    """Runs an HTTP door: events in, slates out.
+    """Runs an HTTP door: events in, slates out, and the page for people at `/`.
 
     It runs until Ctrl-C or SIGTERM, and first answers what it has begun to. Any number of doors may run on one cluster.
     """

@@ -287,6 +287,19 @@ class Estimate(NamedTuple):
     high: float
 
 
+class ReliabilityBin(NamedTuple):
+    """Predictions of about one probability.
+
+    Attributes:
+        probability: Mean of what was served.
+        rate: Share of them whose label was 1.
+    """
+
+    probability: float
+    rate: float
+    examples: float
+
+
 class ServedProbabilities(msgspec.Struct, frozen=True):
     """All that a target served, by whichever model was the champion; each prediction counts once.
 
@@ -296,12 +309,14 @@ class ServedProbabilities(msgspec.Struct, frozen=True):
         loss_above_base: Log loss less that of the rate of positives, after the first 500 positives; below 0 is better
             than knowing the rate alone. ``None`` before, or with users in fewer than eight groups.
         calibration: The same of the calibration; 1 is right.
+        reliability: At most ten bins of about equally many predictions, the lowest probabilities first.
     """
 
     quality: ProbabilityQuality
     from_prior: int
     loss_above_base: Estimate | None
     calibration: Estimate | None
+    reliability: list[ReliabilityBin] = []
 
 
 class ServedAmounts(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from streams.demo.report import Outcome, make_report, outcome_of, print_interrup
 from streams.demo.shares import with_demo_shares
 from streams.demo.simulator import has_summary, read_attainable, read_summary, start_simulator, with_demo_clock
 from streams.observability.metrics_view import MetricsView
-from streams.serving.door_process import door_address, start_door
+from streams.serving.door_process import free_port, start_door
 
 _POLL_S: Final = 0.25
 _PATIENCE_S: Final = 120.0
@@ -52,6 +52,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Time after which the shoppers stop at the latest; 0 for no limit.
         users: Number of synthetic shoppers.
         embedded: Use an embedded broker; otherwise the one in the settings.
+        page: Show the address of the page first, and serve it.
     """
 
     events: int
@@ -60,6 +61,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     users: int
     headless: bool
     embedded: bool
+    page: bool = True
 
 
 def run_demo(settings: Settings, options: DemoOptions) -> dict[str, Any]:
@@ -71,13 +73,17 @@ def run_demo(settings: Settings, options: DemoOptions) -> dict[str, Any]:
         BrokenInvariant: A worker or the simulator failed, or events were left unapplied.
     """
     console = open_console()
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    if options.page:
+        console.print(f"page {address}, sample shop {address}/shop", soft_wrap=True)
     view = choose_view(console, headless=options.headless)
     metrics_view = MetricsView()
     begun = time.monotonic()
     try:
         try:
             with ExitStack() as stack:
-                outcome, attainable = _run(settings, options, metrics_view, view, stack, begun)
+                outcome, attainable = _run(settings, options, metrics_view, view, stack, begun, port)
         finally:
             view.close()
     except KeyboardInterrupt:
@@ -90,7 +96,13 @@ def run_demo(settings: Settings, options: DemoOptions) -> dict[str, Any]:
 
 
 def _run(
-    settings: Settings, options: DemoOptions, metrics_view: MetricsView, view: View, stack: ExitStack, begun: float
+    settings: Settings,
+    options: DemoOptions,
+    metrics_view: MetricsView,
+    view: View,
+    stack: ExitStack,
+    begun: float,
+    port: int,
 ) -> tuple[Outcome, Attainable]:
     group = stack.enter_context(ProcessGroup("headrace-demo-"))
     log = LogTail(group.directory / "log")
@@ -100,7 +112,8 @@ def _run(
     def show(*, starting: str = "", is_ended: bool = False) -> None:
         view.warn(log.read())
         elapsed_s = time.monotonic() - begun
-        view.show(metrics_view, Progress(options.events, elapsed_s, starting=starting, is_ended=is_ended))
+        page = f"http://127.0.0.1:{port}" if options.page else ""
+        view.show(metrics_view, Progress(options.events, elapsed_s, starting=starting, is_ended=is_ended, page=page))
 
     show(starting="the broker and its topics")
     if options.embedded:
@@ -112,15 +125,9 @@ def _run(
     stack.enter_context(view.follow(settings))
     show(starting="the workers")
     workers = stack.enter_context(_workers(group, settings, log.path, is_alone=options.embedded))
-
-    door = stack.enter_context(start_door(group, settings, log.path))
-    is_said = False
+    door = stack.enter_context(start_door(group, settings, port, log.path, has_page=options.page))
 
     def poll(*, starting: str = "", is_ended: bool = False) -> None:
-        nonlocal is_said
-        if not is_said and (address := door_address(group)) is not None:
-            is_said = True
-            view.warn([f"HTTP door at {address}: curl {address}/v1/recommendations/user-1"])
         for record in metrics.consume(500, _POLL_S):
             if record.error() is None:
                 metrics_view.take(record.value())

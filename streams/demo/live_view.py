@@ -38,12 +38,14 @@ class Progress(NamedTuple):
         events: Number of events to be published.
         starting: Parts that are being started; empty once events are applied.
         is_ended: Whether the last event is published.
+        page: Its address; empty for none.
     """
 
     events: int
     elapsed_s: float
     starting: str = ""
     is_ended: bool = False
+    page: str = ""
 
 
 class View(Protocol):
@@ -156,6 +158,8 @@ def screen(
     heading = f"Headrace  {published:,} of {progress.events:,} events published, {progress.elapsed_s:.0f} s"
     if progress.starting:
         heading = f"Headrace  starting {progress.starting}, {progress.elapsed_s:.0f} s"
+    if progress.page:
+        heading += f"  {progress.page}"
     facts = (
         f"{totals.applied:,} applied",
         f"{totals.duplicates:,} duplicates",

@@ -105,6 +105,20 @@ class MetricsView:
         measured = [fold.latency_ms_overall for fold in self._folds(source) if fold.latency_ms_overall]
         return measured[-1] if measured else None
 
+    def workers(self) -> list[WorkerMetrics]:
+        """Lists the last record of each worker."""
+        return list(self._workers.values())
+
+    def forget_silent(self, since_ms: int) -> None:
+        """Forgets workers that have not reported since a time, by their clocks; what they applied stays counted."""
+        silent = [source for source, worker in self._workers.items() if worker.timestamp_ms < since_ms]
+        for source in silent:
+            del self._workers[source]
+
+    def partition_metrics(self, source: str) -> list[PartitionMetrics]:
+        """Lists the totals of a source's partitions."""
+        return self._of(source)
+
     def learners(self) -> dict[str, LearnerMetrics]:
         return dict(sorted(self._learners.items()))
 

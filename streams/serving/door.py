@@ -21,6 +21,7 @@ from streams.serving.integers import as_integers
 from streams.serving.items import SomeItems, item_records, removal
 from streams.serving.keys import KeyCheck
 from streams.serving.metrics import DoorMetrics
+from streams.serving.page.page import Page
 from streams.serving.problems import Problem
 from streams.serving.ranking import PopularItems, Ranker, RankRequest
 from streams.serving.rewards import RewardRequest, reward_event
@@ -49,6 +50,7 @@ class Door:
         memory: Slates that were read, and who waits for one.
         items: What is shown where there is no slate.
         not_followed: Says what was not read yet.
+        page: What people see of the shop; ``None`` for no page.
         clock_ms: Milliseconds since the epoch, UTC.
     """
 
@@ -59,6 +61,7 @@ class Door:
         memory: SlateMemory,
         items: PopularItems,
         not_followed: Callable[[], list[str]],
+        page: Page | None = None,
         clock_ms: Callable[[], int] = lambda: int(time() * 1000),
     ) -> None:
         self._settings = settings.serve
@@ -70,6 +73,7 @@ class Door:
         self._events = events
         self._memory = memory
         self._not_followed = not_followed
+        self._page = page
         self._clock_ms = clock_ms
         self._is_ending = False
         self.metrics = DoorMetrics()
@@ -96,6 +100,8 @@ class Door:
             # By default, a part of a path has no braces; an id of a shop may.
             path = endpoint.path.replace("}", ":[^/]+}")
             app.router.add_route(endpoint.method, path, handlers[endpoint.name])
+        if self._page is not None:
+            self._page.add_routes(app)
         app.on_response_prepare.append(_hide_libraries)
         return app
 
@@ -111,6 +117,8 @@ class Door:
     def end(self) -> None:
         """Makes the door not ready, so that no new requests are sent to it."""
         self._is_ending = True
+        if self._page is not None:
+            self._page.broadcaster.end()
 
     # What holds for every request.
 
@@ -137,7 +145,8 @@ class Door:
         return response
 
     def _require_key(self, request: web.Request) -> None:
-        if self._keys.is_required and request.path not in _OPEN_PATHS and not self._keys.is_known(request.headers):
+        is_open = request.path in _OPEN_PATHS or (self._page is not None and self._page.is_open(request.path))
+        if self._keys.is_required and not is_open and not self._keys.is_known(request.headers):
             raise Problem(
                 401,
                 "no-key",

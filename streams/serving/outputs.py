@@ -47,6 +47,14 @@ class KnownItems:
     def popular(self, n: int) -> list[str]:
         return [self._catalogue.ids[item] for item in self._catalogue.popular[:n]]
 
+    def newest(self, n: int) -> list[tuple[str, tuple[int, float, float]]]:
+        """Returns the ``n`` items that were first seen last, each with that time, impressions and click rate."""
+        items = self._catalogue
+        return [
+            (items.ids[item], (int(items.first_seen_ms[item]), float(items.impressions[item]), float(items.ctr[item])))
+            for item in items.newest[:n]
+        ]
+
     def ordered(self, candidates: Sequence[str]) -> list[str]:
         return most_popular_first(self._catalogue, self._catalogue.listing.accepted(candidates))
 

@@ -15,6 +15,7 @@ from streams.observability.logs import log_configuration
 from streams.serving.clickstream import ClickstreamWriter
 from streams.serving.door import Door
 from streams.serving.outputs import KnownItems, OutputReader
+from streams.serving.page.page import Page
 from streams.serving.slates import SlateMemory
 
 
@@ -44,10 +45,13 @@ async def _serve(settings: Settings, notify: Callable[[str], None], address_file
     writer = ClickstreamWriter(settings, loop)
     memory, items = SlateMemory(settings.serve.remembered), KnownItems(settings)
     reader = OutputReader(settings, memory, items, loop)
-    door = Door(settings, writer, memory, items, reader.reasons_not_ready)
+    page = Page(settings, items) if settings.serve.page else None
+    door = Door(settings, writer, memory, items, reader.reasons_not_ready, page)
     runner = web.AppRunner(door.application(), **door.runner_options())
     try:
         await runner.setup()
+        if page is not None:
+            page.follow(loop)
         address = await _listen(runner, settings.serve.host, settings.serve.port)
         if address_file is not None:
             address_file.write_text(f"{address}\n", "utf-8")
@@ -58,6 +62,8 @@ async def _serve(settings: Settings, notify: Callable[[str], None], address_file
         if address_file is not None:
             address_file.unlink(missing_ok=True)
         await runner.cleanup()
+        if page is not None:
+            await page.close()
         await reader.close()
         await writer.close()
 

@@ -113,3 +113,20 @@ def test_certain_probabilities_cost_much_but_not_everything() -> None:
     assert quality.log_loss is not None
     assert 30.0 < quality.log_loss < 40.0
     assert quality.auc == 0.0
+
+
+def test_reliability_sets_what_was_served_beside_what_came_of_it() -> None:
+    draw = np.random.default_rng(3)
+    given_ = draw.beta(1.0, 6.0, 5000)
+    labels = (draw.random(5000) < given_**1.5).astype(np.float64)
+    evaluation = Evaluation()
+    evaluation.update(given_, labels, np.ones(5000))
+    bins = evaluation.reliability()
+    order = np.argsort(given_)
+    assert len(bins) == 10
+    assert sum(each.examples for each in bins) == 5000
+    assert sum(each.rate * each.examples for each in bins) == pytest.approx(labels.sum())
+    for each, tenth in zip(bins, np.array_split(order, 10), strict=True):
+        assert each.probability == pytest.approx(given_[tenth].mean(), rel=0.05)
+        assert each.rate == pytest.approx(labels[tenth].mean(), abs=0.03)
+    assert Evaluation().reliability() == []

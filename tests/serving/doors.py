@@ -17,15 +17,16 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 class DoorProcess:
-    """One ``headrace serve``; what it says is in ``log``."""
+    """One ``headrace serve``, on a free port unless one is given; what it says is in ``log``."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], port: int = 0) -> None:
         folder.mkdir()
         self.log = folder / "log"
         self._address = folder / "address"
+        options = ("--port", str(port), "--ready-file", str(self._address))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streams.cli.main", "serve", "--port", "0", "--ready-file", str(self._address)],
+                [sys.executable, "-m", "streams.cli.main", "serve", *options],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdout=log,

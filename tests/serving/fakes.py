@@ -71,7 +71,7 @@ class FewItems:
 @asynccontextmanager
 async def opened(settings: Settings, log: MemoryLog) -> AsyncIterator[Client]:
     """Serves a door on loopback."""
-    door = Door(settings, log, log.memory, FewItems(), list, lambda: log.now_ms)
+    door = Door(settings, log, log.memory, FewItems(), list, clock_ms=lambda: log.now_ms)
     server = TestServer(door.application())
     await server.start_server(**door.runner_options())
     async with TestClient(server) as client:

@@ -265,6 +265,7 @@ class Serve(Section, frozen=True):
         key_sha256: SHA-256 of the secret key that requests carry, in hexadecimal; empty for none.
         body_bytes: Largest body of a request, unpacked.
         inflight_bytes: Bytes of all requests being answered; beyond it, requests are refused with 429.
+        page: Whether the page for people and the sample shop are served, at ``/`` and ``/shop``.
         remembered: Slates that are kept in memory: of so many users, and of so many events.
         body_timeout_s: A request whose body takes longer to arrive is refused.
         idle_timeout_s: A connection without a whole request for so long is closed.
@@ -276,6 +277,7 @@ class Serve(Section, frozen=True):
     key_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     body_bytes: Positive = 1024 * 1024
     inflight_bytes: Positive = 64 * 1024 * 1024
+    page: bool = True
     remembered: Positive = 100_000
     body_timeout_s: Seconds = 10.0
     idle_timeout_s: Seconds = 75.0

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from streams.contract.arrays import Arrays, Float64Array
-from streams.contract.metrics import AmountQuality, ProbabilityQuality
+from streams.contract.metrics import AmountQuality, ProbabilityQuality, ReliabilityBin
 from streams.core.models.logistic import probabilities as probabilities_of
 from streams.core.sums import float_sum
 
@@ -13,6 +13,7 @@ _BINS: Final = 1024
 _STEP: Final = 1.0 / 32.0
 _LOWEST_LOGIT: Final = -_BINS * _STEP / 2.0
 _CERTAIN: Final = 1e-15
+_RELIABILITY_BINS: Final = 10
 _SMALLEST_AMOUNT: Final = 1e-9
 _AT_THRESHOLD: Final = ("accuracy", "precision", "recall", "f1", "threshold")
 
@@ -63,6 +64,25 @@ class Evaluation:
             calibration=probability / positive_weight if positive_weight else None,
             **best,
         )
+
+    def reliability(self) -> list[ReliabilityBin]:
+        """Compares what was served with what came of it, in bins of about equally many predictions.
+
+        A score counts as the middle of its cell of the grid.
+
+        References:
+            Bröcker and Smith (2007), "Increasing the reliability of reliability diagrams", Weather and Forecasting 22.
+        """
+        weights = self._positives + self._negatives
+        total = float(weights.sum())
+        if not total:
+            return []
+        middles = probabilities_of(_LOWEST_LOGIT + _STEP * np.arange(0.5, _BINS, dtype=np.float64))
+        places = np.minimum((np.cumsum(weights) - weights / 2.0) / total * _RELIABILITY_BINS, _RELIABILITY_BINS - 1)
+        columns = np.column_stack([weights, weights * middles, self._positives])
+        sums = np.zeros((_RELIABILITY_BINS, 3))
+        np.add.at(sums, places.astype(np.int64), columns)
+        return [ReliabilityBin(served / n, hits / n, n) for n, served, hits in sums.tolist() if n]
 
     def arrays(self) -> Arrays:
         return {"positives": self._positives, "negatives": self._negatives, "sums": self._sums, "counts": self._counts}

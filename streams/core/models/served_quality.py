@@ -64,7 +64,8 @@ class ServedEvaluation:
         calibration = grouped_estimate(self._groups, calibration_of)
         if isinstance(quality, AmountQuality):
             return ServedAmounts(quality, from_prior, above_base, calibration)
-        return ServedProbabilities(quality, from_prior, above_base, calibration)
+        reliability = self._evaluation.reliability() if isinstance(self._evaluation, Evaluation) else []
+        return ServedProbabilities(quality, from_prior, above_base, calibration, reliability)
 
     def arrays(self) -> Arrays:
         return self._evaluation.arrays() | {"served_counts": self._counts, "groups": self._groups}
