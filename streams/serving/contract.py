@@ -38,10 +38,12 @@ RECORDS: Final[Mapping[str, Any]] = {
 _PROBLEMS: Final = {
     400: "The body is no JSON, or is cut off.",
     401: "The key is missing or wrong.",
+    403: "A page of this origin may not send messages.",
     408: "The body took too long to arrive.",
-    409: "The decision is not remembered; `user_id`, and for a click `position`, are needed.",
+    404: "There is none.",
+    409: "The decision is not remembered: `user_id`, and for a click `position`, are needed. Or path and body differ.",
     413: "The body is too large.",
-    415: "The content type is not `application/json`.",
+    415: "The content type is none of the endpoint's.",
     422: "A field has a wrong type or range, or an unknown name.",
     429: "Too much is in flight; `Retry-After` says when to come again.",
     500: "A fault of the server.",
@@ -146,12 +148,14 @@ def _bodies(endpoints: Iterable[Endpoint]) -> list[Any]:
 
 def _operation(endpoint: Endpoint, schema_of: Mapping[str, Document]) -> Document:
     operation: Document = {"operationId": endpoint.name, "summary": endpoint.summary}
+    if endpoint.aliases:
+        operation["description"] = f"Also at {', '.join(endpoint.aliases)}."
     if endpoint.is_open:
         operation["security"] = [{}]
     if endpoint.parameters is not None:
         operation["parameters"] = _parameters(endpoint, endpoint.parameters)
     if endpoint.body is not None:
-        content = {JSON: {"schema": schema_of[repr(endpoint.body)]}}
+        content = {each: {"schema": schema_of[repr(endpoint.body)]} for each in endpoint.content_types}
         operation["requestBody"] = {"required": True, "content": content}
     responses: Document = {}
     for status, body in endpoint.answers.items():

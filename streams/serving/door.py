@@ -16,17 +16,20 @@ from streams.contract.settings import Settings
 from streams.serving.budget import RETRY_AFTER_S, ByteBudget
 from streams.serving.clickstream import EventLog, QueueFull
 from streams.serving.contract import asyncapi, encoded, openapi
-from streams.serving.endpoints import ENDPOINTS, JSON, ItemPath, Readiness, RecommendationsQuery
+from streams.serving.cors import Origins
+from streams.serving.endpoints import ENDPOINTS, JSON, TEXT, ItemPath, Readiness, RecommendationsQuery, TrackQuery
 from streams.serving.integers import as_integers
 from streams.serving.items import SomeItems, item_records, removal
 from streams.serving.keys import KeyCheck
+from streams.serving.long_batches import LongBatches
 from streams.serving.metrics import DoorMetrics
 from streams.serving.page.page import Page
 from streams.serving.problems import Problem
-from streams.serving.ranking import PopularItems, Ranker, RankRequest
+from streams.serving.ranking import Ranker, RankRequest, ShopItems
 from streams.serving.rewards import RewardRequest, reward_event
 from streams.serving.slates import SlateMemory
-from streams.serving.submission import OPERATORS_ONLY, NewRecord, Receipt, Submission, SubmissionParser
+from streams.serving.submission import OPERATORS_ONLY, NewRecord, Receipt, Rejection, Submission, SubmissionParser
+from streams.serving.tracking import TYPES, Batch, TrackReceipt, many_messages, one_message, tracked
 
 InputT = TypeVar("InputT")
 ValueT = TypeVar("ValueT")
@@ -37,9 +40,13 @@ _OTHER: Final = "other"
 _LINGERING_S: Final = 0.5
 """How long the rest of a body that was refused is read, so that its sender reads the answer."""
 _decode_rank: Final = msgspec.json.Decoder(RankRequest).decode
+_decode_item: Final = msgspec.json.Decoder(CatalogueItem).decode
 _decode_items: Final = msgspec.json.Decoder(SomeItems).decode
 _decode_reward: Final = msgspec.json.Decoder(RewardRequest).decode
 _OPEN_PATHS: Final = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.is_open)
+_CROSS_ORIGIN_PATHS: Final = frozenset(
+    path for endpoint in ENDPOINTS if endpoint.is_cross_origin for path in (endpoint.path, *endpoint.aliases)
+)
 
 
 class Door:
@@ -48,7 +55,7 @@ class Door:
     Args:
         events: Where accepted events go.
         memory: Slates that were read, and who waits for one.
-        items: What is shown where there is no slate.
+        items: What the shop has, and what is shown where there is no slate.
         not_followed: Says what was not read yet.
         page: What people see of the shop; ``None`` for no page.
         clock_ms: Milliseconds since the epoch, UTC.
@@ -59,7 +66,7 @@ class Door:
         settings: Settings,
         events: EventLog,
         memory: SlateMemory,
-        items: PopularItems,
+        items: ShopItems,
         not_followed: Callable[[], list[str]],
         page: Page | None = None,
         clock_ms: Callable[[], int] = lambda: int(time() * 1000),
@@ -71,6 +78,9 @@ class Door:
         self._budget = ByteBudget(settings.serve.inflight_bytes)
         self._ranker = Ranker(settings, self._parser, events, memory, items)
         self._events = events
+        self._long_batches = LongBatches(events, settings.serve.remembered)
+        self._origins = Origins(settings.serve.cors_origins)
+        self._items = items
         self._memory = memory
         self._not_followed = not_followed
         self._page = page
@@ -85,10 +95,14 @@ class Door:
         app = web.Application(client_max_size=self._settings.body_bytes, middlewares=[self._answer])
         handlers: dict[str, Handler] = {
             "post_events": self._post_events,
+            "post_track": self._post_track,
+            "post_batch": self._post_batch,
             "post_rank": self._post_rank,
             "get_recommendations": self._get_recommendations,
             "post_reward": self._post_reward,
             "post_items": self._post_items,
+            "get_item": self._get_item,
+            "put_item": self._put_item,
             "delete_item": self._delete_item,
             "get_healthz": self._get_healthz,
             "get_readyz": self._get_readyz,
@@ -99,7 +113,10 @@ class Door:
         for endpoint in ENDPOINTS:
             # By default, a part of a path has no braces; an id of a shop may.
             path = endpoint.path.replace("}", ":[^/]+}")
-            app.router.add_route(endpoint.method, path, handlers[endpoint.name])
+            for each in (path, *endpoint.aliases):
+                app.router.add_route(endpoint.method, each, handlers[endpoint.name])
+                if endpoint.is_cross_origin:
+                    app.router.add_route("OPTIONS", each, self._preflight)
         if self._page is not None:
             self._page.add_routes(app)
         app.on_response_prepare.append(_hide_libraries)
@@ -140,12 +157,16 @@ class Door:
         except Exception:  # noqa: BLE001 - a fault in one request must not end the others
             _log.exception("%s %s failed", request.method, endpoint)
             response = Problem(500, "fault", "this is a fault of the server; its log has more").response()
+        if request.path in _CROSS_ORIGIN_PATHS:
+            response.headers.update(self._origins.headers(request))
         self.metrics.requests.labels(endpoint, str(response.status)).inc()
         self.metrics.seconds.labels(endpoint).observe(perf_counter() - begun_s)
         return response
 
     def _require_key(self, request: web.Request) -> None:
-        is_open = request.path in _OPEN_PATHS or (self._page is not None and self._page.is_open(request.path))
+        # A browser asks without the key whether it may send a request.
+        is_open = request.path in _OPEN_PATHS or request.method == "OPTIONS"
+        is_open = is_open or (self._page is not None and self._page.is_open(request.path))
         if self._keys.is_required and not is_open and not self._keys.is_known(request.headers):
             raise Problem(
                 401,
@@ -154,13 +175,13 @@ class Door:
                 headers={"WWW-Authenticate": 'Bearer realm="headrace"'},
             )
 
-    async def _body(self, request: web.Request) -> bytes:
-        """Reads a whole JSON body.
+    async def _body(self, request: web.Request, *content_types: str) -> bytes:
+        """Reads a whole JSON body, of content type JSON or another one of those given.
 
         Raises:
             Problem: It is of another type, too large, too slow, or cut off.
         """
-        if request.content_type != JSON:
+        if request.content_type not in {JSON, *content_types}:
             raise Problem(415, "not-json", f"the content type is {request.content_type}; send {JSON}")
         try:
             async with asyncio.timeout(self._settings.body_timeout_s):
@@ -178,8 +199,11 @@ class Door:
         return min(request.content_length, limit)
 
     async def _append(self, records: list[NewRecord]) -> None:
+        await self._delivered(self._events.append(records))
+
+    async def _delivered(self, appending: Awaitable[object]) -> None:
         try:
-            await self._events.append(records)
+            await appending
         except QueueFull as error:
             raise Problem(429, "too-busy", "the queue is full", retry_after_s=RETRY_AFTER_S) from error
         except UndeliveredOutput as error:
@@ -204,9 +228,41 @@ class Door:
 
     def _receipt(self, submitted: Submission) -> web.Response:
         self.metrics.accepted.inc(submitted.accepted)
-        for rejection in submitted.rejected:
-            self.metrics.rejected.labels(rejection.reason).inc()
+        self._count_rejected(submitted.rejected)
         return _json(Receipt(submitted.accepted, submitted.rejected), _status(submitted))
+
+    async def _post_track(self, request: web.Request) -> web.StreamResponse:
+        """Maps one message to events, and appends them to clickstream."""
+        name = request.path.rpartition("/")[2]
+        [default_type] = [type_ for type_ in TYPES if name in (type_, type_[0])]
+        return await self._take(request, one_message, default_type)
+
+    async def _post_batch(self, request: web.Request) -> web.StreamResponse:
+        """Maps messages to events, and appends them to clickstream."""
+        return await self._take(request, many_messages, TYPES[0])
+
+    async def _take(
+        self, request: web.Request, read: Callable[[bytes], Batch], default_type: str
+    ) -> web.StreamResponse:
+        self._origins.require(request)
+        query = _decoded(lambda values: msgspec.convert(values, TrackQuery, strict=False), dict(request.query))
+        with self._budget.holding(self._size_of(request)):
+            batch = read(await self._body(request, TEXT))
+            found = await tracked(batch, self._parser, self._clock_ms(), default_type)
+            self._count_rejected(found.rejected)
+            if query.strict and (found.rejected or found.unknown):
+                return _json(TrackReceipt(0, found.rejected, found.unknown, found.skipped), 400)
+            await self._delivered(self._long_batches.append(found.records))
+        self.metrics.accepted.inc(len(found.records))
+        return _json(found.receipt())
+
+    async def _preflight(self, request: web.Request) -> web.StreamResponse:
+        """Answers a browser's question whether a page may send messages."""
+        return self._origins.preflight(request)
+
+    def _count_rejected(self, rejected: list[Rejection]) -> None:
+        for rejection in rejected:
+            self.metrics.rejected.labels(rejection.reason).inc()
 
     async def _post_rank(self, request: web.Request) -> web.StreamResponse:
         """Decides on a slate, and answers with it, or from memory when it takes too long."""
@@ -243,11 +299,30 @@ class Door:
             await self._append(item_records(items))
         return _json(Receipt(len(items), []), 202)
 
+    async def _get_item(self, request: web.Request) -> web.StreamResponse:
+        """Returns an item of the catalogue."""
+        item_id = _item_id(request)
+        item = self._items.listed(item_id)
+        if item is None:
+            raise Problem(
+                404, "no-such-item", f"the catalogue has no item {item_id!r}, or this door has not read it yet"
+            )
+        return _json(item)
+
+    async def _put_item(self, request: web.Request) -> web.StreamResponse:
+        """Appends an item to the catalogue."""
+        item_id = _item_id(request)
+        with self._budget.holding(self._size_of(request)):
+            item = _decoded_body(_decode_item, await self._body(request))
+            if item.item_id != item_id:
+                raise Problem(409, "other-item", f"the path is that of {item_id!r}, the body of {item.item_id!r}")
+            await self._append(item_records([item]))
+        return _json(Receipt(1, []), 202)
+
     async def _delete_item(self, request: web.Request) -> web.StreamResponse:
         """Appends a tombstone to the catalogue."""
-        path = _decoded(lambda values: msgspec.convert(values, ItemPath), dict(request.match_info))
         with self._budget.holding(0):
-            await self._append([removal(path.item_id)])
+            await self._append([removal(_item_id(request))])
         return _json(Receipt(1, []), 202)
 
     async def _get_healthz(self, request: web.Request) -> web.StreamResponse:
@@ -271,6 +346,10 @@ class Door:
     async def _get_asyncapi(self, request: web.Request) -> web.StreamResponse:
         """Returns the contract of the topics."""
         return web.Response(body=self._asyncapi, content_type=JSON)
+
+
+def _item_id(request: web.Request) -> str:
+    return _decoded(lambda values: msgspec.convert(values, ItemPath), dict(request.match_info)).item_id
 
 
 async def _hide_libraries(request: web.Request, response: web.StreamResponse) -> None:

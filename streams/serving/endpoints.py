@@ -5,13 +5,16 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from streams.contract.catalogue import CatalogueItem
 from streams.contract.events import Event, Identifier
 from streams.serving.items import SomeItems
 from streams.serving.ranking import Ranking, RankRequest, SlateSize
 from streams.serving.rewards import RewardRequest
 from streams.serving.submission import MAX_EVENTS, Receipt
+from streams.serving.tracking import TYPES, Batch, TrackReceipt
 
 JSON: Final = "application/json"
+TEXT: Final = "text/plain"
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -39,9 +42,19 @@ class RecommendationsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemPath(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of the request that takes an item out."""
+    """Parameters of a request about one item."""
 
     item_id: Identifier
+
+
+class TrackQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of a request with messages.
+
+    Attributes:
+        strict: Whether an event of an unknown name, or one that is refused, refuses the whole request.
+    """
+
+    strict: bool = False
 
 
 class Endpoint(NamedTuple):
@@ -50,10 +63,13 @@ class Endpoint(NamedTuple):
     Attributes:
         name: Of its handler, and its operation's id.
         body: Type of the request's body, JSON.
+        content_types: Of the body.
+        aliases: More paths, for the libraries that use them.
         parameters: Their types; those in the path are among them.
         answers: Status to the type of the answer, JSON; ``None`` for text.
         problems: Statuses whose body is a problem, besides those of every endpoint.
         is_open: Whether it takes no key.
+        is_cross_origin: Whether pages of ``serve.cors_origins`` may call it.
     """
 
     name: str
@@ -65,6 +81,9 @@ class Endpoint(NamedTuple):
     parameters: type[msgspec.Struct] | None = None
     problems: tuple[int, ...] = ()
     is_open: bool = False
+    content_types: tuple[str, ...] = (JSON,)
+    aliases: tuple[str, ...] = ()
+    is_cross_origin: bool = False
 
 
 _OF_BODIES: Final = (400, 408, 413, 415, 429)
@@ -79,6 +98,32 @@ ENDPOINTS: Final = (
         {202: Receipt, 403: Receipt, 409: Receipt, 422: Receipt},
         body=Event | Annotated[list[Event], Meta(max_length=MAX_EVENTS)],
         problems=(*_OF_APPENDING, 422),
+    ),
+    Endpoint(
+        "post_track",
+        "POST",
+        "/v1/track",
+        "Maps a message of Segment's and RudderStack's libraries to events, and appends them to clickstream.",
+        {200: TrackReceipt, 400: TrackReceipt},
+        body=dict[str, Any],
+        parameters=TrackQuery,
+        problems=(*_OF_APPENDING, 403, 422),
+        content_types=(JSON, TEXT),
+        aliases=tuple(f"/v1/{name}" for type_ in TYPES for name in (type_, type_[0]) if name != "track"),
+        is_cross_origin=True,
+    ),
+    Endpoint(
+        "post_batch",
+        "POST",
+        "/v1/batch",
+        "Maps messages of Segment's and RudderStack's libraries to events, and appends them to clickstream.",
+        {200: TrackReceipt, 400: TrackReceipt},
+        body=Batch,
+        parameters=TrackQuery,
+        problems=(*_OF_APPENDING, 403, 422),
+        content_types=(JSON, TEXT),
+        aliases=("/v1/b",),
+        is_cross_origin=True,
     ),
     Endpoint(
         "post_rank",
@@ -115,6 +160,25 @@ ENDPOINTS: Final = (
         {202: Receipt},
         body=SomeItems,
         problems=(*_OF_APPENDING, 422),
+    ),
+    Endpoint(
+        "get_item",
+        "GET",
+        "/v1/items/{item_id}",
+        "Returns an item of the shop's catalogue, as far as this door has read it.",
+        {200: CatalogueItem},
+        parameters=ItemPath,
+        problems=(404, 422),
+    ),
+    Endpoint(
+        "put_item",
+        "PUT",
+        "/v1/items/{item_id}",
+        "Writes an item of the shop's catalogue, whole.",
+        {202: Receipt},
+        body=CatalogueItem,
+        parameters=ItemPath,
+        problems=(*_OF_APPENDING, 409, 422),
     ),
     Endpoint(
         "delete_item",

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.contract.catalogue import CatalogueRecord, decode_catalogue_record
+from streams.contract.catalogue import CatalogueItem, CatalogueRecord, decode_catalogue_record, encode_catalogue_item
 from streams.contract.connection import reader_configuration
 from streams.contract.names import Names
 from streams.contract.records import ItemSummary, Recommendation, decode_item, decode_recommendation
@@ -35,6 +35,8 @@ class KnownItems:
 
     def __init__(self, settings: Settings) -> None:
         self._catalogue = Catalogue(settings)
+        # As written: an embedding takes several times as much decoded.
+        self._listed: dict[str, bytes] = {}
 
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
         """Applies records of the global table ``items``."""
@@ -42,7 +44,13 @@ class KnownItems:
 
     def apply_listing(self, records: Iterable[CatalogueRecord]) -> None:
         """Applies records of the shop's catalogue."""
-        self._catalogue.apply_listing(records)
+        listed = [*records]
+        self._catalogue.apply_listing(listed)
+        for record in listed:
+            if isinstance(record, CatalogueItem):
+                self._listed[record.item_id] = encode_catalogue_item(record)
+            else:
+                self._listed.pop(record.item_id, None)
 
     def popular(self, n: int) -> list[str]:
         return [self._catalogue.ids[item] for item in self._catalogue.popular[:n]]
@@ -54,6 +62,10 @@ class KnownItems:
             (items.ids[item], (int(items.first_seen_ms[item]), float(items.impressions[item]), float(items.ctr[item])))
             for item in items.newest[:n]
         ]
+
+    def listed(self, item_id: str) -> CatalogueItem | None:
+        value = self._listed.get(item_id)
+        return None if value is None else msgspec.json.decode(value, type=CatalogueItem)
 
     def ordered(self, candidates: Sequence[str]) -> list[str]:
         return most_popular_first(self._catalogue, self._catalogue.listing.accepted(candidates))

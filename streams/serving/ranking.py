@@ -8,6 +8,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from streams.contract.catalogue import CatalogueItem
 from streams.contract.errors import RejectedRecord, UndeliveredOutput
 from streams.contract.events import MAX_SLATE, Candidates, Event, Identifier, encode_event
 from streams.contract.records import Recommendation
@@ -49,12 +50,16 @@ class RankedItem(msgspec.Struct, frozen=True):
         propensity: Probability that this item was drawn for this slot, given the slots before it; ``None`` in a
             fallback, where nothing was drawn.
         reason: Candidate source of the item, ``caller`` for one of the candidates.
+        title: As in the shop's catalogue; so are ``url`` and ``image_url``.
     """
 
     item_id: str
     score: float | None
     propensity: float | None
     reason: str
+    title: str | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    image_url: str | UnsetType = UNSET
 
 
 class Ranking(msgspec.Struct, frozen=True):
@@ -73,11 +78,15 @@ class Ranking(msgspec.Struct, frozen=True):
     decision_id: str | UnsetType = UNSET
 
 
-class PopularItems(Protocol):
-    """Order of items for everyone."""
+class ShopItems(Protocol):
+    """Items for everyone: their order, and what the shop says of them."""
 
     def popular(self, n: int) -> list[str]:
         """Returns the ``n`` most popular items."""
+        ...
+
+    def listed(self, item_id: str) -> CatalogueItem | None:
+        """Returns an item of the shop's catalogue."""
         ...
 
     def ordered(self, candidates: Sequence[str]) -> list[str]:
@@ -92,7 +101,7 @@ class Ranker(NamedTuple):
     parser: SubmissionParser
     events: EventLog
     memory: SlateMemory
-    items: PopularItems
+    items: ShopItems
 
     async def rank(self, request: RankRequest, now_ms: int) -> Ranking:
         """Asks for a slate, and waits for it for as long as the request allows.
@@ -104,16 +113,18 @@ class Ranker(NamedTuple):
         slate = self.memory.answer(asked, now_ms)
         if slate is None:
             record = self._record(request, asked, now_ms)
-            slate = await self._decided(asked, record, request.timeout_ms / 1000)
+            if not self.memory.is_behind(asked, now_ms):
+                self.memory.ask(asked, now_ms)
+                slate = await self._decided(asked, record, request.timeout_ms / 1000)
         if slate is not None:
-            return _ranking(slate.decoded(), "live", None)
+            return self._ranking(slate.decoded(), "live", None)
         return self._from_memory(request, now_ms)
 
     def latest(self, user_id: str, n: int | None, surface: str | None, since_ms: int) -> Ranking:
         """Returns a user's last slate, or popular items."""
         slate = self.memory.latest(user_id, surface, since_ms)
         if slate is not None:
-            return _ranking(slate.decoded(), "cached", n)
+            return self._ranking(slate.decoded(), "cached", n)
         return self._fallback(user_id, self.items.popular(n or self.settings.decisions.slate))
 
     def _record(self, request: RankRequest, asked: Asked, now_ms: int) -> NewRecord:
@@ -158,17 +169,22 @@ class Ranker(NamedTuple):
             decision = slate.decoded()
             shown = {item.item_id for item in decision.items[:n]}
             if shown and (request.candidates is None or shown.issubset(request.candidates)):
-                return _ranking(decision, "cached", n)
+                return self._ranking(decision, "cached", n)
         if request.candidates is None:
             return self._fallback(request.user_id, self.items.popular(n))
         return self._fallback(request.user_id, self.items.ordered(request.candidates)[:n])
 
-    @staticmethod
-    def _fallback(user_id: str, items: Sequence[str]) -> Ranking:
-        return Ranking(user_id, "fallback", [RankedItem(item, None, None, "popular") for item in items], "popular")
+    def _fallback(self, user_id: str, items: Sequence[str]) -> Ranking:
+        return Ranking(user_id, "fallback", [self._slot(item, None, None, "popular") for item in items], "popular")
 
+    def _ranking(self, decision: Recommendation, source: Source, n: int | None) -> Ranking:
+        """Turns a decision into an answer. Its first ``n`` slots were drawn with the propensities that they have."""
+        items = [self._slot(item.item_id, item.score, item.propensity, item.reason) for item in decision.items[:n]]
+        return Ranking(decision.user_id, source, items, decision.policy, decision.event_id, decision.decision_id)
 
-def _ranking(decision: Recommendation, source: Source, n: int | None) -> Ranking:
-    """Turns a decision into an answer. Its first ``n`` slots were drawn with the propensities that they have."""
-    items = [RankedItem(item.item_id, item.score, item.propensity, item.reason) for item in decision.items[:n]]
-    return Ranking(decision.user_id, source, items, decision.policy, decision.event_id, decision.decision_id)
+    def _slot(self, item_id: str, score: float | None, propensity: float | None, reason: str) -> RankedItem:
+        listed = self.items.listed(item_id)
+        if listed is None:
+            return RankedItem(item_id, score, propensity, reason)
+        about = (listed.title or UNSET, listed.url or UNSET, listed.image_url or UNSET)
+        return RankedItem(item_id, score, propensity, reason, *about)

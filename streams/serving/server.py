@@ -16,7 +16,7 @@ from streams.serving.clickstream import ClickstreamWriter
 from streams.serving.door import Door
 from streams.serving.outputs import KnownItems, OutputReader
 from streams.serving.page.page import Page
-from streams.serving.slates import SlateMemory
+from streams.serving.slates import new_memory
 
 
 def run_door(
@@ -43,7 +43,7 @@ async def _serve(settings: Settings, notify: Callable[[str], None], address_file
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     writer = ClickstreamWriter(settings, loop)
-    memory, items = SlateMemory(settings.serve.remembered), KnownItems(settings)
+    memory, items = new_memory(settings), KnownItems(settings)
     reader = OutputReader(settings, memory, items, loop)
     page = Page(settings, items) if settings.serve.page else None
     door = Door(settings, writer, memory, items, reader.reasons_not_ready, page)

@@ -6,8 +6,11 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from streams.contract.partitioning import partition_of
 from streams.contract.records import Recommendation, decode_recommendation
+from streams.contract.settings import Settings
 from streams.serving.clickstream import Place
+from streams.serving.pace import Pace
 
 KEPT_MS: Final = 600_000
 """A request that is sent again within 10 minutes has the same answer, and does not ask again."""
@@ -70,9 +73,13 @@ class SlateMemory:
 
     Args:
         size: Slates that are kept by user, by user and surface, by event, and by decision, each.
+        partitions: Of clickstream.
+        max_lag_ms: See :class:`streams.serving.pace.Pace`.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, partitions: int, max_lag_ms: float) -> None:
+        self._partitions = partitions
+        self._pace: Pace[Asked] = Pace(partitions, max_lag_ms)
         self._latest: Bounded[tuple[str, str | None], Slate] = Bounded(size)
         self._answers: Bounded[Asked, Slate] = Bounded(size)
         self._decisions: Bounded[str, Slate] = Bounded(size)
@@ -112,6 +119,14 @@ class SlateMemory:
         slate = self._latest.get((user_id, surface))
         return slate if slate is not None and slate.written_ms >= since_ms else None
 
+    def is_behind(self, asked: Asked, now_ms: int) -> bool:
+        """Says whether an event of this user would be answered too late."""
+        return self._pace.is_behind(partition_of(asked.user_id.encode(), self._partitions), now_ms)
+
+    def ask(self, asked: Asked, now_ms: int) -> None:
+        """Notes that an event asks for a slate, from now on."""
+        self._pace.asked(partition_of(asked.user_id.encode(), self._partitions), asked, now_ms)
+
     def decision(self, decision_id: str) -> Slate | None:
         """Returns the slate of a decision."""
         return self._decisions.get(decision_id)
@@ -138,9 +153,16 @@ class SlateMemory:
             self._answer(asked, refusal)
 
     def _answer(self, asked: Asked, outcome: Slate | Refusal) -> None:
+        self._pace.answered(asked)
         for waiter in self._waiters.get(asked, ()):
             if not waiter.done():
                 waiter.set_result(outcome)
+
+
+def new_memory(settings: Settings) -> SlateMemory:
+    """Makes the memory of a door with these settings."""
+    serve = settings.serve
+    return SlateMemory(serve.remembered, settings.kafka.partitions, 1000 * serve.max_lag_s)
 
 
 class Waiter(NamedTuple):

@@ -154,8 +154,16 @@ class SubmissionParser:
             RejectedRecord: The fold would refuse it.
         """
         event = decode_event(value)
-        self._admission.check(_Arrived(value, now_ms), event)
+        self.check(event, value, now_ms)
         return event
+
+    def check(self, event: Event, value: bytes, now_ms: int) -> None:
+        """Checks an event's size and time.
+
+        Raises:
+            RejectedRecord: The fold would refuse it.
+        """
+        self._admission.check(_Arrived(value, now_ms), event)
 
 
 def _split(body: bytes) -> Sequence[msgspec.Raw]:

@@ -1,13 +1,15 @@
 """A door without Kafka: events go to a list, and a test decides when and how they are acknowledged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, Request
 
+from streams.contract.catalogue import CatalogueItem
 from streams.contract.partitioning import partition_of
 from streams.contract.settings import Settings
 from streams.serving.clickstream import Place
@@ -15,6 +17,7 @@ from streams.serving.door import Door
 from streams.serving.slates import SlateMemory
 from streams.serving.submission import NewRecord
 
+MAX_LAG_MS: Final = 1000 * Settings().serve.max_lag_s
 NOW_MS: Final = 1_790_000_000_000
 PARTITIONS: Final = Settings().kafka.partitions
 
@@ -34,7 +37,7 @@ class MemoryLog:
         self.gate = asyncio.Event()
         self.gate.set()
         self.why: list[str] = []
-        self.memory = SlateMemory(1000)
+        self.memory = SlateMemory(1000, PARTITIONS, MAX_LAG_MS)
         self.now_ms = NOW_MS
 
     async def append(self, records: Sequence[NewRecord]) -> list[Place]:
@@ -60,9 +63,15 @@ class FewItems:
     """Popular items, most popular first."""
 
     ids = ("boots", "sandals", "socks")
+    catalogue: Mapping[str, CatalogueItem] = MappingProxyType(
+        {"boots": CatalogueItem(item_id="boots", title="Red boots", image_url="/boots.png", price=79.9)}
+    )
 
     def popular(self, n: int) -> list[str]:
         return [*self.ids[:n]]
+
+    def listed(self, item_id: str) -> CatalogueItem | None:
+        return self.catalogue.get(item_id)
 
     def ordered(self, candidates: Sequence[str]) -> list[str]:
         return sorted(candidates, key=lambda item: self.ids.index(item) if item in self.ids else len(self.ids))

@@ -37,3 +37,19 @@ def test_a_request_with_an_item_that_no_worker_takes_is_refused_whole() -> None:
         assert log.records == []
 
     ask(test)
+
+
+def test_an_item_is_read_and_written_at_its_path() -> None:
+    async def test(client: Client, log: MemoryLog) -> None:
+        async with client.get("/v1/items/boots") as response:
+            assert response.status == 200
+            assert json.loads(await response.read())["title"] == "Red boots"
+        async with client.get("/v1/items/none") as response:
+            assert response.status == 404
+        async with client.put("/v1/items/hat", json={"item_id": "hat", "title": "Straw hat"}) as response:
+            assert response.status == 202
+        async with client.put("/v1/items/hat", json={"item_id": "cap"}) as response:
+            assert response.status == 409
+        assert [(record.topic, record.key) for record in log.records] == [(CATALOGUE, b"hat")]
+
+    ask(test)

@@ -9,7 +9,7 @@ from streams.brokers.embedded import EmbeddedBroker
 from streams.contract.settings import Kafka, Settings
 from streams.serving import outputs
 from streams.serving.outputs import KnownItems, OutputReader
-from streams.serving.slates import SlateMemory
+from streams.serving.slates import new_memory
 from tests.timeouts import Deadline
 
 
@@ -27,9 +27,7 @@ def test_topics_that_are_not_there_yet_are_waited_for_with_a_line_now_and_then(
     monkeypatch.setattr(OutputReader, "_assign", counted)
 
     async def follow(broker: EmbeddedBroker, settings: Settings) -> None:
-        reader = OutputReader(
-            settings, SlateMemory(settings.serve.remembered), KnownItems(settings), asyncio.get_running_loop()
-        )
+        reader = OutputReader(settings, new_memory(settings), KnownItems(settings), asyncio.get_running_loop())
         try:
             begun_s, deadline = time.monotonic(), Deadline(lambda: tries)
             while len(tries) < 2:

@@ -14,7 +14,7 @@ from streams.contract.records import Recommendation, RecommendedItem
 from streams.contract.settings import Settings
 from streams.serving.clickstream import Place
 from streams.serving.slates import KEPT_MS, Refusal, Slate, SlateMemory
-from tests.serving.fakes import NOW_MS, PARTITIONS, Client, MemoryLog, ask
+from tests.serving.fakes import MAX_LAG_MS, NOW_MS, PARTITIONS, Client, MemoryLog, ask
 from tests.timeouts import Deadline, scaled
 
 SLATE_SIZE = Settings().decisions.slate
@@ -224,10 +224,46 @@ def test_a_reward_is_the_feedback_event_and_sent_again_it_is_the_same() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    memory = SlateMemory(3)
+    memory = SlateMemory(3, PARTITIONS, MAX_LAG_MS)
     for number in range(10):
         take(memory, decided(f"u{number}", f"e{number}", "a"))
     kept = [number for number in range(10) if memory.latest(f"u{number}", None, 0) is not None]
     assert kept == [7, 8, 9]
     assert memory.decision("d-e6") is None
     assert memory.decision("d-e7") is not None
+
+
+def test_an_item_of_the_catalogue_has_its_title() -> None:
+    async def test(client: Client, log: MemoryLog) -> None:
+        take(log.memory, decided("ann", "e", "boots", "new"))
+        _, answer = await post(client, "/v1/rank", {"user_id": "ann", "event_id": "e"})
+        assert [item.get("title") for item in answer["items"]] == ["Red boots", None]
+        assert [item.get("image_url") for item in answer["items"]] == ["/boots.png", None]
+        _, answer = await get(client, "/v1/recommendations/bob")
+        assert answer["items"][0]["title"] == "Red boots"
+
+    ask(test)
+
+
+def test_while_workers_are_far_behind_answers_come_at_once_but_for_one_a_second_that_tries() -> None:
+    async def test(client: Client, log: MemoryLog) -> None:
+        body = {"user_id": "ann", "timeout_ms": 1}
+        await post(client, "/v1/rank", body)
+        log.now_ms += int(MAX_LAG_MS)
+        await post(client, "/v1/rank", body)
+        assert len(log.records) == 2  # the oldest has waited for just so long
+        log.now_ms += 1
+        for timeout_ms in (1, FOREVER_MS, FOREVER_MS):
+            _, answer = await post(client, "/v1/rank", body | {"timeout_ms": timeout_ms})
+            assert answer["source"] == "fallback"
+        assert len(log.records) == 3
+        log.now_ms += 1000
+        await post(client, "/v1/rank", body)
+        assert len(log.records) == 4
+        # The worker is there again: an answer settles what was asked before.
+        last = decode_event(log.records[-1].value)
+        take(log.memory, decided("ann", last.event_id, "a"))
+        await post(client, "/v1/rank", body)
+        assert len(log.records) == 5
+
+    ask(test)

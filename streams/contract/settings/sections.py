@@ -263,10 +263,13 @@ class Serve(Section, frozen=True):
         host: Address to listen on. One that other machines reach requires a key; TLS is a proxy's.
         port: 0 takes a free port.
         key_sha256: SHA-256 of the secret key that requests carry, in hexadecimal; empty for none.
+        cors_origins: Origins of pages that may send messages to ``/v1/track`` and ``/v1/batch`` from a browser, such
+            as ``https://shop.example``; ``*`` lets all of them.
         body_bytes: Largest body of a request, unpacked.
         inflight_bytes: Bytes of all requests being answered; beyond it, requests are refused with 429.
         page: Whether the page for people and the sample shop are served, at ``/`` and ``/shop``.
         remembered: Slates that are kept in memory: of so many users, and of so many events.
+        max_lag_s: When a request for a slate has waited for so long, further ones are answered from memory at once.
         body_timeout_s: A request whose body takes longer to arrive is refused.
         idle_timeout_s: A connection without a whole request for so long is closed.
         shutdown_timeout_s: At SIGTERM, requests being answered have so long to end.
@@ -275,10 +278,12 @@ class Serve(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     key_sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    cors_origins: tuple[Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)$")], ...] = ()
     body_bytes: Positive = 1024 * 1024
     inflight_bytes: Positive = 64 * 1024 * 1024
     page: bool = True
     remembered: Positive = 100_000
+    max_lag_s: Seconds = 5.0
     body_timeout_s: Seconds = 10.0
     idle_timeout_s: Seconds = 75.0
     shutdown_timeout_s: Seconds = 15.0
