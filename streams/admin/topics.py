@@ -18,6 +18,8 @@ from streams.contract.topics import Topic
 from streams.engine.reachability import is_unauthorised, unauthorised
 from streams.engine.topic_configs import read_topic_configs
 
+_ANSWER_S: Final = 3.0
+"""Of one try: the client waits for a leader with what it knew of the cluster when it began."""
 _CREATION_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.1
 
@@ -131,7 +133,7 @@ def wait_until_led(client: AdminClient, created: Sequence[Topic]) -> None:
     }
     deadline_s = monotonic() + _CREATION_TIMEOUT_S
     while pending:
-        for place, future in client.list_offsets(pending, request_timeout=_CREATION_TIMEOUT_S).items():
+        for place, future in client.list_offsets(pending, request_timeout=_ANSWER_S).items():
             try:
                 future.result()
                 del pending[place]

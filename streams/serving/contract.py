@@ -159,7 +159,7 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Document]) -> Documen
         operation["requestBody"] = {"required": True, "content": content}
     responses: Document = {}
     for status, body in endpoint.answers.items():
-        content = {JSON: {"schema": schema_of[repr(body)]}} if body is not None else {"text/plain": {}}
+        content = {JSON: {"schema": schema_of[repr(body)]}} if body is not None else {endpoint.content_type: {}}
         responses[str(status)] = {"description": _description(body) or endpoint.summary, "content": content}
     every = () if endpoint.is_open else (401,)
     for status in sorted({*endpoint.problems, *every, 500}):

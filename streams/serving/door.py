@@ -17,7 +17,16 @@ from streams.serving.budget import RETRY_AFTER_S, ByteBudget
 from streams.serving.clickstream import EventLog, QueueFull
 from streams.serving.contract import asyncapi, encoded, openapi
 from streams.serving.cors import Origins
-from streams.serving.endpoints import ENDPOINTS, JSON, TEXT, ItemPath, Readiness, RecommendationsQuery, TrackQuery
+from streams.serving.endpoints import (
+    ENDPOINTS,
+    JSON,
+    TEXT,
+    ItemPath,
+    Readiness,
+    RecommendationsQuery,
+    StreamQuery,
+    TrackQuery,
+)
 from streams.serving.integers import as_integers
 from streams.serving.items import SomeItems, item_records, removal
 from streams.serving.keys import KeyCheck
@@ -28,6 +37,7 @@ from streams.serving.problems import Problem
 from streams.serving.ranking import Ranker, RankRequest, ShopItems
 from streams.serving.rewards import RewardRequest, reward_event
 from streams.serving.slates import SlateMemory
+from streams.serving.stream import Followers
 from streams.serving.submission import OPERATORS_ONLY, NewRecord, Receipt, Rejection, Submission, SubmissionParser
 from streams.serving.tracking import TYPES, Batch, TrackReceipt, many_messages, one_message, tracked
 
@@ -36,6 +46,7 @@ ValueT = TypeVar("ValueT")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _log: Final = logging.getLogger(__name__)
+_EVENT_STREAM: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _OTHER: Final = "other"
 _LINGERING_S: Final = 0.5
 """How long the rest of a body that was refused is read, so that its sender reads the answer."""
@@ -81,6 +92,7 @@ class Door:
         self._long_batches = LongBatches(events, settings.serve.remembered)
         self._origins = Origins(settings.serve.cors_origins)
         self._items = items
+        self._followers = Followers(settings)
         self._memory = memory
         self._not_followed = not_followed
         self._page = page
@@ -104,6 +116,7 @@ class Door:
             "get_item": self._get_item,
             "put_item": self._put_item,
             "delete_item": self._delete_item,
+            "get_stream": self._get_stream,
             "get_healthz": self._get_healthz,
             "get_readyz": self._get_readyz,
             "get_metrics": self._get_metrics,
@@ -132,8 +145,9 @@ class Door:
         }
 
     def end(self) -> None:
-        """Makes the door not ready, so that no new requests are sent to it."""
+        """Makes the door not ready, so that no new requests are sent to it, and ends streams."""
         self._is_ending = True
+        self._followers.end()
         if self._page is not None:
             self._page.broadcaster.end()
 
@@ -324,6 +338,21 @@ class Door:
         with self._budget.holding(0):
             await self._append([removal(_item_id(request))])
         return _json(Receipt(1, []), 202)
+
+    async def _get_stream(self, request: web.Request) -> web.StreamResponse:
+        """Follows topics until the client goes, or the door ends."""
+        query = _decoded(lambda values: msgspec.convert(values, StreamQuery, strict=False), dict(request.query))
+        last_id = request.headers.get("Last-Event-ID", "")
+        follower = await self._followers.open(query.topics.split(","), query.user_id or None, last_id)
+        response = web.StreamResponse(headers=_EVENT_STREAM)
+        try:
+            await response.prepare(request)
+            await response.write(b": following\n\n")
+            while (events := await self._followers.read(follower)) is not None:
+                await response.write(events)
+        finally:
+            await self._followers.close(follower)
+        return response
 
     async def _get_healthz(self, request: web.Request) -> web.StreamResponse:
         """Says that the process answers."""

@@ -57,6 +57,18 @@ class TrackQuery(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
 
 
+class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters of a stream.
+
+    Attributes:
+        topics: Names with commas between.
+        user_id: Only what is of this user.
+    """
+
+    topics: str = "recommendations"
+    user_id: Identifier | UnsetType = UNSET
+
+
 class Endpoint(NamedTuple):
     """One endpoint.
 
@@ -69,6 +81,7 @@ class Endpoint(NamedTuple):
         answers: Status to the type of the answer, JSON; ``None`` for text.
         problems: Statuses whose body is a problem, besides those of every endpoint.
         is_open: Whether it takes no key.
+        content_type: Of answers that are no JSON.
         is_cross_origin: Whether pages of ``serve.cors_origins`` may call it.
     """
 
@@ -84,6 +97,7 @@ class Endpoint(NamedTuple):
     content_types: tuple[str, ...] = (JSON,)
     aliases: tuple[str, ...] = ()
     is_cross_origin: bool = False
+    content_type: str = "text/plain"
 
 
 _OF_BODIES: Final = (400, 408, 413, 415, 429)
@@ -188,6 +202,16 @@ ENDPOINTS: Final = (
         {202: Receipt},
         parameters=ItemPath,
         problems=(422, 429, 503),
+    ),
+    Endpoint(
+        "get_stream",
+        "GET",
+        "/v1/stream",
+        "Follows public topics as server-sent events, from now on or from the header `Last-Event-ID`.",
+        {200: None},
+        parameters=StreamQuery,
+        problems=(422, 429, 503),
+        content_type="text/event-stream",
     ),
     Endpoint("get_healthz", "GET", "/healthz", "Says that the process answers.", {200: Readiness}, is_open=True),
     Endpoint(

@@ -1,6 +1,7 @@
 """The door as a process, on a broker: what it has accepted is in clickstream, and what it has begun, it ends."""
 
 import json
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from streams.contract.topics import CATALOGUE, CLICKSTREAM, DEAD_LETTERS, RECOMMENDATIONS
 from tests.serving.doors import DoorProcess
 from tests.system.cluster import Cluster, Worker, cluster
-from tests.timeouts import scaled, wait_until
+from tests.timeouts import HANG_S, scaled, wait_until
 
 START_MS = 1_790_000_000_000
 
@@ -95,3 +96,15 @@ def test_a_rank_is_answered_live_and_stays_the_same_through_restarts_and_doors(t
         counts = [row.counts for row in it.rows_of_partitions(CLICKSTREAM).values()]
         assert sum(each.get("kinds.click", 0) for each in counts) == 1
         assert sum(each.get("duplicates", 0) for each in counts) >= 1
+
+
+def test_a_stream_ends_with_the_door(tmp_path: Path) -> None:
+    with cluster(tmp_path) as it, DoorProcess(tmp_path / "door", it.environment) as door:
+        with urllib.request.urlopen(f"{door.address}/v1/stream?topics=clickstream", timeout=HANG_S) as response:  # noqa: S310
+            assert response.headers["Content-Type"] == "text/event-stream"
+            assert response.readline() == b": following\n"
+            assert door.ask("/v1/events", view(1, "ann"))[0] == 202
+            wait_until(lambda: b"e1" in response.readline(), door.said)
+            door.terminate()
+            response.read()
+        assert door.process.wait(HANG_S) == 0
