@@ -1,4 +1,4 @@
-"""The HTTP door on Apache Kafka, with one worker of all folds and transactions: time to a ranked slate, cost of events.
+"""The HTTP door on Apache Kafka, with one worker of all folds and transactions: time to a slate, cost of messages.
 
 Requests come at a steady rate, whether or not earlier ones are answered. What the worker takes is measured in the same
 run: from the broker's timestamp of the ``decide`` to the moment that a reader of committed records in this process has
@@ -12,8 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,8 +51,9 @@ def measure_door(quick: bool) -> dict[str, Any]:
         address = stack.enter_context(_running_door(kafka.bootstrap_servers))
         with _Stamps(kafka) as stamps:
             ranked = asyncio.run(_rank(address, seconds))
-        posted = asyncio.run(_post(address, events))
-    return {**_ranking(ranked, stamps), **posted}
+        posted = asyncio.run(_post(address, "/v1/events", _arrays(events)))
+        batched = asyncio.run(_post(address, "/v1/batch", _batches(events)))
+    return {**_ranking(ranked, stamps), **_named("posted", posted), **_named("batched", batched)}
 
 
 @contextmanager
@@ -164,10 +166,42 @@ def _percentiles(name: str, values: list[float]) -> dict[str, float]:
     return {f"{name}_p{percent}_ms": round(float(np.percentile(values, percent)), 1) for percent in (50, 99)}
 
 
-async def _post(address: str, events: int) -> dict[str, Any]:
-    """Posts events in arrays; the door's processor time is its own, native threads included."""
+def _arrays(events: int) -> list[bytes]:
+    """Bodies of ``/v1/events``."""
     made = [encode_event(event) for event in Shop().events(events)]
-    bodies = [b"[" + b",".join(made[begin : begin + BATCH]) + b"]" for begin in range(0, events, BATCH)]
+    return [b"[" + b",".join(made[begin : begin + BATCH]) + b"]" for begin in range(0, events, BATCH)]
+
+
+def _batches(events: int) -> list[bytes]:
+    """Bodies of ``/v1/batch``: messages with what Segment's library for Node.js adds to each."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    library = {"library": {"name": "@segment/analytics-node", "version": "2.1.2"}}
+    made = [
+        {
+            "type": "track",
+            "event": "Product Viewed",
+            "messageId": f"node-next-{number:036}",
+            "userId": event.user_id,
+            "timestamp": now,
+            "integrations": {},
+            "context": library,
+            "_metadata": {"nodeVersion": "20.11.0", "jsRuntime": "node"},
+            "properties": {
+                "product_id": event.item_id or "item-0",
+                "category": event.category,
+                "name": "Boots",
+                "price": event.price,
+                "currency": "EUR",
+            },
+        }
+        for number, event in enumerate(Shop().events(events))
+    ]
+    parts = (made[begin : begin + BATCH] for begin in range(0, events, BATCH))
+    return [json.dumps({"batch": part, "sentAt": now}).encode() for part in parts]
+
+
+async def _post(address: str, path: str, bodies: Sequence[bytes]) -> dict[str, int]:
+    """Posts events; the door's processor time is its own, native threads included."""
     async with aiohttp.ClientSession(address) as session:
         before_s, begun_s = await _cpu_s(session), time.perf_counter()
         left, accepted, headers = iter(bodies), 0, {"Content-Type": "application/json"}
@@ -175,17 +209,21 @@ async def _post(address: str, events: int) -> dict[str, Any]:
         async def post() -> None:
             nonlocal accepted
             for body in left:
-                async with session.post("/v1/events", data=body, headers=headers) as response:
+                async with session.post(path, data=body, headers=headers) as response:
                     answer: Mapping[str, Any] = json.loads(await response.read())
                 accepted += answer.get("accepted", 0)
 
         await asyncio.gather(*(post() for _ in range(AT_ONCE)))
         elapsed_s, cpu_s = time.perf_counter() - begun_s, await _cpu_s(session) - before_s
     return {
-        "posted_events": accepted,
-        "posted_events_per_core_second": round(accepted / cpu_s),
-        "posted_events_per_second": round(accepted / elapsed_s),
+        "events": accepted,
+        "events_per_core_second": round(accepted / cpu_s),
+        "events_per_second": round(accepted / elapsed_s),
     }
+
+
+def _named(name: str, figures: Mapping[str, int]) -> dict[str, int]:
+    return {f"{name}_{figure}": value for figure, value in figures.items()}
 
 
 async def _cpu_s(session: aiohttp.ClientSession) -> float:

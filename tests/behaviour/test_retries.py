@@ -120,6 +120,16 @@ def test_a_batch_of_one_user_that_is_sent_twice_counts_once(n_events: int) -> No
     assert shop.row("ben").session.views == 1
 
 
+def test_a_batch_beyond_the_bound_that_is_sent_twice_counts_twice_as_a_whole() -> None:
+    n_events = MAX_RETRIED_EVENTS + 1
+    shop = Shop()
+    for _ in range(2):
+        for number in range(n_events):
+            shop.send("view", 0, item_id="i1", event_id=f"v{number}")
+    assert shop.count("duplicates") == 0
+    assert shop.row().session.views == 2 * n_events
+
+
 def test_beyond_the_bounds_ids_leave_the_row() -> None:
     shop = Shop()
     for number in range(MAX_RETRIED_EVENTS + 1):
