@@ -80,7 +80,16 @@ class Tracked(NamedTuple):
 
 
 def one_message(body: bytes) -> Batch:
-    """Reads the body of ``POST /v1/track``."""
+    """Reads the body of ``POST /v1/track``.
+
+    Raises:
+        Problem: 400, it is no JSON object.
+    """
+    if len(body) <= MAX_MESSAGE_BYTES:  # a longer one is refused without a look at it
+        try:
+            _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, "malformed", f"the body is no JSON object: {error}") from error
     return Batch([msgspec.Raw(body)])
 
 

@@ -148,6 +148,16 @@ def test_what_is_no_batch_is_said(body: Any, status: int) -> None:
     ask(test)
 
 
+@pytest.mark.parametrize("body", [[], 5, None, "text", [{}]])
+def test_what_is_no_message_is_said(body: Any) -> None:
+    async def test(client: Client, log: MemoryLog) -> None:
+        status, problem = await post(client, "/v1/track", body)
+        assert (status, problem["reason"]) == (400, "malformed")
+        assert log.records == []
+
+    ask(test)
+
+
 def test_a_message_that_is_too_long_is_refused_alone() -> None:
     async def test(client: Client, log: MemoryLog) -> None:
         batch = {"batch": [viewed("boots", context="x" * 40_000), viewed("socks")]}
