@@ -41,6 +41,8 @@ class PartitionMetrics(msgspec.Struct, frozen=True, kw_only=True):
         exposures: Policy to users, Σn, Σc, Σn², Σnc, Σc² over users, n slots shown to and c clicks of one user.
         funnel: Category to views, additions to the cart, and purchases.
         slots: Policy to the candidate source of an item to slots decided, shown and clicked.
+        sales: Policy to the additions to the cart, the purchases and their money, in hundredths of the shop's currency,
+            that its decisions have earned by the declared rewards.
     """
 
     lag: int
@@ -52,6 +54,7 @@ class PartitionMetrics(msgspec.Struct, frozen=True, kw_only=True):
     exposures: dict[str, tuple[Count, Count, Count, Count, Count, Count]]
     funnel: dict[str, tuple[Count, Count, Count]]
     slots: dict[str, dict[str, tuple[Count, Count, Count]]] = {}
+    sales: dict[str, tuple[Count, Count, Count]] = {}
 
 
 class FoldMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +113,9 @@ class PolicyTotals(msgspec.Struct, frozen=True, kw_only=True):
         ctr: ``None`` before the first impression.
         lift: Control to the lift over it, for each control that was shown; ``None`` before there are enough users and
             clicks. Empty for a control.
+        carts: Additions to the cart of an item that a decision had shown, within the reward's window.
+        purchases: The same of purchases.
+        money: Price times quantity of these purchases, in the shop's currency; one without a price counts nothing.
     """
 
     decisions: int
@@ -118,6 +124,9 @@ class PolicyTotals(msgspec.Struct, frozen=True, kw_only=True):
     clicks: int
     ctr: ClickRate | None
     lift: dict[str, Lift | None]
+    carts: int = 0
+    purchases: int = 0
+    money: float = 0.0
 
 
 class FunnelTotals(msgspec.Struct, frozen=True):

@@ -4,10 +4,10 @@ A description of the consumer groups would show to whom a partition is assigned,
 topic that was deleted for a moment and keeps its assignment. The embedded broker does not describe groups at all.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
@@ -16,6 +16,7 @@ from streams.engine.incidents import READERS_UNKNOWN, report
 from streams.engine.reachability import refusal_of
 
 Partition = tuple[str, int]
+Committed = Callable[[str, list[TopicPartition]], list[TopicPartition]]
 
 _ANSWER_S: Final = 5.0
 _READ_COMMITTED: Final = IsolationLevel.READ_COMMITTED
@@ -68,7 +69,7 @@ class UnreadDetector:
 
         Args:
             waiting: All partitions that can be judged now.
-            excused: Partitions whose time begins anew: those that are read here, or are being assigned.
+            excused: Partitions whose time begins anew: those that are being assigned.
         """
         moved: dict[Partition, tuple[int, float]] = {}
         unread: dict[Partition, Unread] = {}
@@ -89,26 +90,32 @@ class Readers:
     Topics are called as in the code.
 
     Args:
+        committed: :func:`~streams.engine.offsets.committed_offsets` of the cluster.
         groups: Source topic to the consumer groups whose members may read it.
     """
 
-    def __init__(self, client: AdminClient, groups: Mapping[str, Sequence[str]], names: Names) -> None:
+    def __init__(
+        self, client: AdminClient, committed: Committed, groups: Mapping[str, Sequence[str]], names: Names
+    ) -> None:
         self._client = client
+        self._committed_by = committed
         self._groups = groups
         self._names = {topic: names.topic(topic) for topic in groups}
         self._called = {name: topic for topic, name in self._names.items()}
         self._reported: set[str] = set()
 
-    def waiting(self, counts: Mapping[str, int]) -> dict[Partition, Waiting]:
+    def waiting(self, counts: Mapping[str, int], own: Collection[Partition] = frozenset()) -> dict[Partition, Waiting]:
         """Returns what waits in each partition of the sources; partitions that cannot be judged now are left out.
 
         Args:
             counts: Number of partitions of each topic that is there.
+            own: Partitions that this worker reads; they are left out, too.
 
         Raises:
             KafkaException: The broker did not answer.
         """
-        partitions = [(topic, number) for topic in self._groups for number in range(counts.get(topic, 0))]
+        there = [(topic, number) for topic in self._groups for number in range(counts.get(topic, 0))]
+        partitions = [partition for partition in there if partition not in own]
         if not partitions:
             return {}
         committed, unknown = self._committed(partitions)
@@ -126,11 +133,10 @@ class Readers:
         unknown = set()
         for group in sorted({group for groups in self._groups.values() for group in groups}):
             asked = [self._place(partition) for partition in partitions if group in self._groups[partition[0]]]
-            [future] = self._client.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group, asked)], request_timeout=_ANSWER_S
-            ).values()
+            if not asked:
+                continue
             try:
-                answered = future.result().topic_partitions or ()
+                answered = self._committed_by(group, asked)
             except KafkaException as error:
                 self._report_unknown(group, refusal_of(error))
                 unknown.add(group)

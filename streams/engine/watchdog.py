@@ -6,6 +6,7 @@ none is acknowledged, and none of its rows is stored. A worker without assigned 
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -16,7 +17,7 @@ from faust.types import TP
 from streams.contract.settings import Settings
 from streams.engine.exit_codes import STALLED, end_process
 from streams.engine.incidents import STANDBYS_READY, report
-from streams.engine.offsets import Offsets
+from streams.engine.offsets import Offsets, committed_offsets
 from streams.engine.readers import Partition, Readers, Unread, UnreadDetector
 from streams.engine.recovery import Recovery
 from streams.engine.topic_ids import TopicIds
@@ -264,7 +265,8 @@ class Watchdog:
         )
 
     def _run(self) -> None:
-        readers = Readers(self._topic_ids.client, self._groups, self._settings.names)
+        committed = partial(committed_offsets, self._settings)
+        readers = Readers(self._topic_ids.client, committed, self._groups, self._settings.names)
         with Offsets(self._settings, self._group, timeout_s=_INTERVAL_S) as offsets:
             while not self._stopped.wait(min(_INTERVAL_S, self._patience_s / 4)):
                 self._check(offsets, readers)
@@ -308,9 +310,9 @@ class Watchdog:
         if now_s - self._readers_checked_s < min(_READERS_INTERVAL_S, self._patience_s / 4):
             return
         self._readers_checked_s = now_s
-        waiting = readers.waiting(counts)
+        waiting = readers.waiting(counts, self._assigned)
         is_rebalancing = self._detector.rebalancing_s(now_s) is not None
-        excused = {each for each in waiting if each in self._assigned or (is_rebalancing and each[0] in self._sources)}
+        excused = {each for each in waiting if is_rebalancing and each[0] in self._sources}
         self._unread = self._unread_detector.unread(waiting, excused, now_s)
 
     def _positions(self, offsets: Offsets, assigned: frozenset[Partition]) -> dict[Partition, Position]:

@@ -51,6 +51,9 @@ EXPOSED: Final = (
     _partition("headrace_exposed_users_total", ("policy",), "Users with at least one impression, by policy."),
     _partition("headrace_impressions_total", ("policy",), "Slots shown, by policy; each slot of a decision once."),
     _partition("headrace_clicks_total", ("policy",), "Slots clicked, by policy; each slot of a decision once."),
+    _partition("headrace_policy_carts_total", ("policy",), "Additions to the cart credited to a decision, by policy."),
+    _partition("headrace_policy_purchases_total", ("policy",), "Purchases credited to a decision, by policy."),
+    _partition("headrace_policy_money_total", ("policy",), "Money of these purchases, in the shop's currency."),
     _partition(
         "headrace_slots_total",
         ("policy", "source", "outcome"),

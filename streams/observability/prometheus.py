@@ -21,7 +21,7 @@ from streams.contract.metrics import (
     Rewards,
 )
 from streams.contract.source_epoch import plain_offset
-from streams.core.behaviour.tallies import partition_metrics
+from streams.core.behaviour.tallies import HUNDREDTHS, partition_metrics
 from streams.engine.watchdog import Condition
 from streams.engine.worker import FoldWorker
 from streams.observability.exposition import Families
@@ -154,6 +154,10 @@ def _partition(families: Families, place: dict[str, str], row: PartitionRow) -> 
         families.add("headrace_exposed_users_total", users, policy=policy, **place)
         families.add("headrace_impressions_total", impressions, policy=policy, **place)
         families.add("headrace_clicks_total", clicks, policy=policy, **place)
+    for policy, (carts, purchases, hundredths) in metrics.sales.items():
+        families.add("headrace_policy_carts_total", carts, policy=policy, **place)
+        families.add("headrace_policy_purchases_total", purchases, policy=policy, **place)
+        families.add("headrace_policy_money_total", hundredths / HUNDREDTHS, policy=policy, **place)
     for policy, by_source in metrics.slots.items():
         for candidate_source, counts in by_source.items():
             for outcome, count in zip(("decided", "shown", "clicked"), counts, strict=True):

@@ -138,6 +138,16 @@ def test_slots_are_counted_by_the_source_that_the_shop_was_told() -> None:
         assert sum(clicked for _, _, clicked in sums.values()) == policies[policy].clicks
 
 
+def test_carts_and_purchases_by_policy_are_all_that_were_credited() -> None:
+    summary = totals(shopped())
+    for kind in ("cart", "purchase"):
+        by_policy = [getattr(each, f"{kind}s") for each in summary.policies.values()]
+        assert sum(by_policy) == summary.rewards[kind]
+        assert len([n for n in by_policy if n]) > 1
+    prices = sum(each.money for each in summary.policies.values())
+    assert prices > summary.rewards["purchase"]
+
+
 def expected_rate(users: list[tuple[int, int]]) -> list[Any]:
     """The ratio of means over users with the delta method's interval, from the residuals of each user."""
     impressions, clicks = sum(n for n, _ in users), sum(c for _, c in users)

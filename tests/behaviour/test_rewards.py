@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.contract.events import Event
+from streams.contract.fold import PartitionRow, decode_partition_row
 from streams.contract.records import Recommendation, decode_examples
 from streams.contract.settings import Settings
 from streams.contract.settings.rewards import REWARD_TYPES, Reward, Rewards
 from streams.contract.topics import EXAMPLES
+from streams.core.behaviour.tallies import count_sale, partition_metrics, summarise
 from tests.behaviour.small_shop import SETTINGS, Shop
 
 END_S = 100_000
@@ -194,7 +197,7 @@ def test_carts_and_purchases_earn_what_a_plain_reading_of_the_history_finds(
                 shop.impression(now_s + 1, decision.decision_id)
                 seen.append((now_s + 1, decision))
         else:
-            shop.send({"cart": "add_to_cart"}.get(act, act), now_s, item_id=f"i{item}", price=1.0)
+            shop.send({"cart": "add_to_cart"}.get(act, act), now_s, item_id=f"i{item}", price=1.25, quantity=3)
             showed = [(at_s, one) for at_s, one in seen if f"i{item}" in {slot.item_id for slot in one.items}]
             still_open = {decision.decision_id for decision in shop.row().decisions}
             showed = [(at_s, one) for at_s, one in showed if one.decision_id in still_open]
@@ -211,4 +214,28 @@ def test_carts_and_purchases_earn_what_a_plain_reading_of_the_history_finds(
         if one.by_type[act]
     }
     assert found == expected
+    carts, purchases = (sum(n for (_, each), n in expected.items() if each == act) for act in ("cart", "purchase"))
+    totals = summarise([partition_metrics(shop.partition_row(), lag=0)]).policies
+    sales = [(each.carts, each.purchases, each.money) for each in totals.values()]
+    assert sales == ([(carts, purchases, purchases * 3.75)] if totals else [])
     assert shop.count("late_rewards.cart") + shop.count("late_rewards.purchase") == late
+
+
+def test_the_money_of_a_policy_is_exact_and_ends_at_what_a_row_can_hold() -> None:
+    tallies: dict[str, list[int]] = {}
+    for price, quantity in ((0.1, None), (0.2, 3), (None, 2)):
+        count_sale(
+            tallies,
+            "q",
+            Event(event_id="a", timestamp_ms=0, kind="purchase", item_id="i", price=price, quantity=quantity),
+        )
+    count_sale(tallies, "q", Event(event_id="a", timestamp_ms=0, kind="add_to_cart", item_id="i", price=5.0))
+    assert tallies == {"sales.q": [1, 3, 70]}
+    for _ in range(100):
+        count_sale(
+            tallies,
+            "q",
+            Event(event_id="a", timestamp_ms=0, kind="purchase", item_id="i", price=1e9, quantity=1_000_000),
+        )
+    assert decode_partition_row(msgspec.msgpack.encode(PartitionRow(tallies=tallies))).tallies == tallies
+    assert tallies["sales.q"][2] == (1 << 63) - 1

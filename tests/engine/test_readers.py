@@ -1,13 +1,14 @@
 """A partition whose records wait is unread if no group's position moves for long, whoever should read it."""
 
 from concurrent.futures import Future
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import pytest
 from confluent_kafka import (
+    OFFSET_INVALID,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
@@ -17,6 +18,8 @@ from confluent_kafka.admin import AdminClient
 
 from streams.brokers.embedded import EmbeddedBroker
 from streams.contract.names import Names
+from streams.contract.settings import load_settings
+from streams.engine.offsets import committed_offsets
 from streams.engine.readers import Readers, Unread, UnreadDetector, Waiting
 from tests.timeouts import HANG_S
 
@@ -64,10 +67,10 @@ class Admin:
     def __init__(self, **refused: int) -> None:
         self._refused = {name.replace("_", "-"): KafkaException(KafkaError(code)) for name, code in refused.items()}
 
-    def list_consumer_group_offsets(self, asked: list[ConsumerGroupTopicPartitions], **_: Any) -> dict[str, Any]:
-        [of_group] = asked
-        places = [TopicPartition(each.topic, each.partition, -1001) for each in of_group.topic_partitions or ()]
-        return {of_group.group_id: self._answer(of_group.group_id, SimpleNamespace(topic_partitions=places))}
+    def committed(self, group: str, asked: list[TopicPartition]) -> list[TopicPartition]:
+        if refusal := self._refused.get(group):
+            raise refusal
+        return [TopicPartition(each.topic, each.partition, OFFSET_INVALID) for each in asked]
 
     def list_offsets(self, asked: dict[TopicPartition, Any], **_: Any) -> dict[TopicPartition, Any]:
         # The specifications are -2 for the first offset and -1 for the end.
@@ -89,16 +92,19 @@ TWO: Final = {"item-signals": ["all", "items"], "examples": ["all"]}
 COUNTS: Final = dict.fromkeys(TWO, 1)
 
 
-def waiting(readers: Readers) -> set[str]:
-    return {topic for (topic, _), each in readers.waiting(COUNTS).items() if each == Waiting(0, 3)}
+def readers_of(admin: Admin) -> Readers:
+    return Readers(cast(AdminClient, admin), admin.committed, TWO, Names())
+
+
+def waiting(readers: Readers, *own: Any) -> set[str]:
+    return {topic for (topic, _), each in readers.waiting(COUNTS, own).items() if each == Waiting(0, 3)}
 
 
 def test_what_only_a_hidden_group_may_read_is_not_judged_and_that_is_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert waiting(Readers(cast(AdminClient, Admin()), TWO, Names())) == {"item-signals", "examples"}
-    admin = Admin(items=KafkaError.GROUP_AUTHORIZATION_FAILED)
-    readers = Readers(cast(AdminClient, admin), TWO, Names())
+    assert waiting(readers_of(Admin())) == {"item-signals", "examples"}
+    readers = readers_of(Admin(items=KafkaError.GROUP_AUTHORIZATION_FAILED))
     assert waiting(readers) == waiting(readers) == {"examples"}
     [told] = caplog.messages
     assert told.startswith("readers-unknown group=items topics=item-signals why=")
@@ -106,10 +112,16 @@ def test_what_only_a_hidden_group_may_read_is_not_judged_and_that_is_told_once(
 
 def test_a_topic_that_is_gone_is_left_to_others_and_a_silent_broker_is_an_error() -> None:
     gone = Admin(item_signals=KafkaError.UNKNOWN_TOPIC_OR_PART)
-    assert waiting(Readers(cast(AdminClient, gone), TWO, Names())) == {"examples"}
+    assert waiting(readers_of(gone)) == {"examples"}
     for silent in (Admin(all=KafkaError._TIMED_OUT), Admin(examples=KafkaError._TRANSPORT)):
         with pytest.raises(KafkaException):
-            Readers(cast(AdminClient, silent), TWO, Names()).waiting(COUNTS)
+            readers_of(silent).waiting(COUNTS)
+
+
+def test_what_a_worker_reads_itself_needs_no_answer_of_any_group() -> None:
+    hidden = readers_of(Admin(all=KafkaError.GROUP_AUTHORIZATION_FAILED))
+    assert waiting(hidden, P0, ("examples", 0)) == set()
+    assert waiting(readers_of(Admin()), ("examples", 0)) == {"item-signals"}
 
 
 @pytest.mark.broker
@@ -134,8 +146,10 @@ def test_of_several_groups_that_may_read_a_topic_the_furthest_counts_on_all_part
             reader = Consumer({**address, "group.id": group})
             reader.commit(offsets=places, asynchronous=False)
             reader.close()
+        settings = load_settings(environment={"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers})
         readers = Readers(
             AdminClient(address),
+            partial(committed_offsets, settings),
             {"item-signals": ["all", "items"], "examples": ["all"], "no-topic": ["all"]},
             Names("shop", "shop."),
         )

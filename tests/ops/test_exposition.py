@@ -52,7 +52,12 @@ ROW = PartitionRow(
         "predictions_dropped.cart": 10,
         "kinds.view": 37,
     },
-    tallies={"policy.q": [3, 20, 4, 150, 30, 8], "slots.related.q": [25, 19, 3], "slots.caller.q": [2, 1, 1]},
+    tallies={
+        "policy.q": [3, 20, 4, 150, 30, 8],
+        "sales.q": [7, 5, 1250],
+        "slots.related.q": [25, 19, 3],
+        "slots.caller.q": [2, 1, 1],
+    },
 )
 
 
@@ -203,6 +208,9 @@ PLACE = {"topic": "clickstream", "partition": "2"}
         ("headrace_decisions_unshown_total", PLACE, 4),
         ("headrace_exposed_users_total", {"policy": "q", **PLACE}, 3),
         ("headrace_impressions_total", {"policy": "q", **PLACE}, 20),
+        ("headrace_policy_carts_total", {"policy": "q", **PLACE}, 7),
+        ("headrace_policy_purchases_total", {"policy": "q", **PLACE}, 5),
+        ("headrace_policy_money_total", {"policy": "q", **PLACE}, 12.5),
         ("headrace_clicks_total", {"policy": "q", **PLACE}, 4),
         ("headrace_slots_total", {"policy": "q", "source": "related", "outcome": "decided", **PLACE}, 25),
         ("headrace_slots_total", {"policy": "q", "source": "related", "outcome": "shown", **PLACE}, 19),

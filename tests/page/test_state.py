@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contract.metrics import FunnelTotals, Lift
+from streams.contract.metrics import FunnelTotals, Lift, PolicyTotals
 from streams.contract.records import MSGPACK, LoggedDecision, Prediction, Recommendation, RecommendedItem
 from streams.contract.settings import Settings
 from streams.contract.topics import CATALOGUE, CLICKSTREAM, DECISIONS, METRICS, PREDICTIONS, RECOMMENDATIONS
@@ -17,7 +17,7 @@ from streams.serving.page.reader import PageRecord
 from streams.serving.page.shoppers import IDLE_MS, MAX_SHOPPERS, RECENT_MS, Act, Shoppers
 from streams.serving.page.state import PageState
 from streams.serving.page.trends import Trends
-from streams.serving.page.worth import more_users
+from streams.serving.page.worth import extra_sales, more_users
 
 BEGIN_MS: Final = 1_790_000_000_000
 HOUR_MS: Final = 3_600_000
@@ -238,3 +238,13 @@ def test_a_lift_needs_more_users_as_its_bounds_are_wider(lift: float, width: flo
     found = more_users(Lift(lift, (low, high), (low, high)), users)
     assert found is not None
     assert abs(found - users * (width**2 - 1.0)) <= 1.0 + 1e-6 * found
+
+
+def test_extra_sales_are_those_above_the_controls_rate_by_shown_slot() -> None:
+    common: dict[str, Any] = {"users": 1, "ctr": None, "lift": {}, "decisions": 1, "clicks": 0}
+    policy = PolicyTotals(impressions=100, carts=12, purchases=5, money=80.0, **common)
+    control = PolicyTotals(impressions=50, carts=3, purchases=4, money=20.0, **common)
+    assert extra_sales(policy, control) == (6.0, -3.0, 40.0)
+    unseen = PolicyTotals(impressions=0, **common)
+    assert extra_sales(policy, unseen) is None
+    assert extra_sales(unseen, control) is None

@@ -26,6 +26,18 @@ class JoinFailure(Enum):
     UNJOINABLE = "unjoinable"
 
 
+class Credited(NamedTuple):
+    """What became of a cart or a purchase.
+
+    Attributes:
+        counters: To raise.
+        policy: That of the decision which showed the item; ``None`` where none did in time.
+    """
+
+    counters: list[str]
+    policy: str | None = None
+
+
 class SlotReward(NamedTuple):
     """Final reward of one slot of a slate.
 
@@ -96,11 +108,11 @@ class Attribution:
         decision.clicked |= 1 << slot
         return decision, first
 
-    def credit(self, row: UserRow, event: Event) -> list[str]:
-        """Credits a cart or a purchase to the decision that showed the item last; returns the counters to raise."""
+    def credit(self, row: UserRow, event: Event) -> Credited:
+        """Credits a cart or a purchase to the decision that showed the item last."""
         types = EARNED_BY.get(event.kind)
         if types is None:
-            return []
+            return Credited([])
         at_ms = event.timestamp_ms
         showed = [
             (decision.shown_ms, place, slot)
@@ -110,19 +122,21 @@ class Attribution:
             if item_id == event.item_id and decision.seen >> slot & 1
         ]
         if not showed:
-            return []
+            return Credited([])
         _, place, slot = max(showed)
-        counted = []
+        counters, policy = [], None
         for type_ in types:
             value = 1.0
             if type_ == _MARGIN:
                 if event.price is None:
-                    counted.append("margins_unknown")
+                    counters.append("margins_unknown")
                     continue
                 value = event.price * (event.quantity or 1) * self._margin_rate
             earned = self._credit(row.decisions[place], slot, type_, value, at_ms)
-            counted.append(f"{'rewards' if earned else 'late_rewards'}.{REWARD_TYPES[type_]}")
-        return counted
+            counters.append(f"{'rewards' if earned else 'late_rewards'}.{REWARD_TYPES[type_]}")
+            if earned and type_ != _MARGIN:
+                policy = row.decisions[place].policy
+        return Credited(counters, policy)
 
     def mature(self, row: UserRow, watermark_ms: int) -> list[OpenDecision]:
         """Removes and returns the decisions whose last window has closed; the rewards of shown ones are final."""

@@ -43,7 +43,7 @@ from streams.core.behaviour.row import (
 )
 from streams.core.behaviour.slate_choices import DecisionRequest
 from streams.core.behaviour.state_update import update_state
-from streams.core.behaviour.tallies import SlotStep, count_exposure, count_funnel, count_slots
+from streams.core.behaviour.tallies import SlotStep, count_exposure, count_funnel, count_sale, count_slots
 from streams.core.behaviour.transitions import EndedSession, credit, resolve, show
 from streams.core.behaviour.watermark import JUMP_MS, TimedEvent, Watermark, watermark_of
 from streams.core.experiments.assignment import RunningExperiment
@@ -424,8 +424,11 @@ class _Batch:
         opening = fold.labels.apply(row, self._number, offset, now_ms, event, opens=predicts)
         self._learn(offset, key, opening.learned)
         if kind in EARNED_BY:
-            for name in self._attribution.credit(row, event):
+            credited = self._attribution.credit(row, event)
+            for name in credited.counters:
                 self._partition.count(name)
+            if credited.policy is not None:
+                count_sale(self._partition.tallies, credited.policy, event)
         if row.open_transitions:
             credit(row.open_transitions, fold.settings.decisions.q_rewards.get(kind, 0.0))
         update = update_state(offset, row, event, now_ms, fold.windows)

@@ -5,6 +5,7 @@ from enum import IntEnum
 from math import sqrt
 from typing import Final, TypeVar
 
+from streams.contract.events import Event
 from streams.contract.fold import PartitionRow
 from streams.contract.metrics import ClickRate, FunnelTotals, Lift, PartitionMetrics, PolicyTotals, Totals
 from streams.contract.settings.policies import CONTROLS
@@ -14,8 +15,11 @@ from streams.core.sums import int_sum
 MAX_CATEGORIES: Final = 64
 OTHER: Final = "(other)"
 _FUNNEL: Final = {"view": 0, "add_to_cart": 1, "purchase": 2}
+HUNDREDTHS: Final = 100
+_MOST: Final = (1 << 63) - 1
 _Z95: Final = 1.959963984540054
 _NO_EXPOSURE: Final = (0, 0, 0, 0, 0, 0)
+_NO_SALES: Final = (0, 0, 0)
 
 Tallies = dict[str, list[int]]
 
@@ -58,6 +62,20 @@ def count_slots(tallies: Tallies, policy: str, sources: Iterable[str], step: Slo
         tallies.setdefault(f"slots.{source}.{policy}", [0, 0, 0])[step] += 1
 
 
+def count_sale(tallies: Tallies, policy: str, event: Event) -> None:
+    """Adds an addition to the cart, or a purchase and its money, to the policy whose decision showed the item.
+
+    Money is a whole number of hundredths, so that the sum is exact in any order; without a price it counts nothing. It
+    stops at the largest number that a row can hold.
+    """
+    sums = tallies.setdefault(f"sales.{policy}", [0, 0, 0])
+    if event.kind == "add_to_cart":
+        sums[0] += 1
+    else:
+        sums[1] += 1
+        sums[2] = min(sums[2] + round((event.price or 0.0) * (event.quantity or 1) * HUNDREDTHS), _MOST)
+
+
 def count_funnel(tallies: Tallies, kind: str, category: str | None) -> None:
     """Adds a view, an addition to the cart or a purchase to its category; the number of categories is bounded."""
     step = _FUNNEL.get(kind)
@@ -74,6 +92,7 @@ def count_funnel(tallies: Tallies, kind: str, category: str | None) -> None:
 def partition_metrics(row: PartitionRow, lag: int) -> PartitionMetrics:
     """Renders a partition's row for ``metrics``; ``lag`` is how many records are still to be applied."""
     exposures, funnel = _with_prefix(row.tallies, "policy."), _with_prefix(row.tallies, "funnel.")
+    sales = _with_prefix(row.tallies, "sales.")
     slots: dict[str, dict[str, tuple[int, int, int]]] = {}
     for name, (decided, shown, clicked) in _with_prefix(row.tallies, "slots.").items():
         source, _, policy = name.partition(".")
@@ -88,6 +107,7 @@ def partition_metrics(row: PartitionRow, lag: int) -> PartitionMetrics:
         exposures={policy: (n, a, b, c, d, e) for policy, (n, a, b, c, d, e) in exposures.items()},
         funnel={category: (views, carts, purchases) for category, (views, carts, purchases) in funnel.items()},
         slots=slots,
+        sales={policy: (carts, purchases, money) for policy, (carts, purchases, money) in sales.items()},
     )
 
 
@@ -96,11 +116,13 @@ def summarise(partitions: Iterable[PartitionMetrics]) -> Totals:
     counts: dict[str, int] = {}
     exposures: dict[str, Sequence[int]] = {}
     funnel: dict[str, Sequence[int]] = {}
+    sales: dict[str, Sequence[int]] = {}
     for partition in partitions:
         for name, count in partition.counts.items():
             counts[name] = counts.get(name, 0) + count
         _add(exposures, partition.exposures)
         _add(funnel, partition.funnel)
+        _add(sales, partition.sales)
     decisions = _with_prefix(counts, "decisions.")
     lift = lifts(exposures, CONTROLS)
     return Totals(
@@ -119,17 +141,33 @@ def summarise(partitions: Iterable[PartitionMetrics]) -> Totals:
         late_impressions=counts.get("late_impressions", 0),
         predictions_dropped=_with_prefix(counts, "predictions_dropped."),
         policies={
-            policy: _policy(decisions.get(policy, 0), exposures.get(policy, _NO_EXPOSURE), lift.get(policy, {}))
+            policy: _policy(
+                decisions.get(policy, 0),
+                exposures.get(policy, _NO_EXPOSURE),
+                sales.get(policy, _NO_SALES),
+                lift.get(policy, {}),
+            )
             for policy in sorted({*decisions, *exposures})
         },
         funnel={category: FunnelTotals(*sums) for category, sums in sorted(funnel.items())},
     )
 
 
-def _policy(decisions: int, exposure: Sequence[int], lift: dict[str, Lift | None]) -> PolicyTotals:
+def _policy(
+    decisions: int, exposure: Sequence[int], sales: Sequence[int], lift: dict[str, Lift | None]
+) -> PolicyTotals:
     users, impressions, clicks, *_ = exposure
+    carts, purchases, hundredths = sales
     return PolicyTotals(
-        decisions=decisions, users=users, impressions=impressions, clicks=clicks, ctr=click_rate(exposure), lift=lift
+        decisions=decisions,
+        users=users,
+        impressions=impressions,
+        clicks=clicks,
+        ctr=click_rate(exposure),
+        lift=lift,
+        carts=carts,
+        purchases=purchases,
+        money=hundredths / HUNDREDTHS,
     )
 
 

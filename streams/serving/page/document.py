@@ -1,5 +1,7 @@
 """What the page shows: its bands as JSON objects. Figures of the metrics topic keep their names and shapes."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from streams.contract.metrics import (
@@ -18,6 +20,14 @@ from streams.serving.page.shop import Product
 from streams.serving.page.shoppers import ListedShopper
 
 
+class Sales(NamedTuple):
+    """What was put into the cart and bought after a decision had shown it."""
+
+    carts: float
+    purchases: float
+    money: float
+
+
 class LiftOver(msgspec.Struct, frozen=True):
     """A policy against one control.
 
@@ -26,6 +36,8 @@ class LiftOver(msgspec.Struct, frozen=True):
         more_users: Users that may be needed until the bound for any time leaves 0 out, if the estimate stays; ``None``
             where it is decided, too early, or out of reach.
         extra_clicks: Clicks above those that the control's rate would have brought, with the bounds for any time.
+        extra_sales: Additions to the cart, purchases and money above those that the control's rates would have brought;
+            ``None`` before both were shown. Counted, not tested: they have no bounds.
     """
 
     control: str
@@ -33,6 +45,7 @@ class LiftOver(msgspec.Struct, frozen=True):
     verdict: Verdict | None
     more_users: int | None
     extra_clicks: tuple[float, Interval] | None
+    extra_sales: Sales | None
 
 
 class PolicyWorth(msgspec.Struct, frozen=True):
@@ -44,6 +57,7 @@ class PolicyWorth(msgspec.Struct, frozen=True):
     impressions: int
     clicks: int
     ctr: ClickRate | None
+    sales: Sales
     over: list[LiftOver]
 
 
@@ -52,13 +66,11 @@ class Worth(msgspec.Struct, frozen=True):
 
     Attributes:
         leader: Policy with the most decisions that is no control.
-        rewards: Type of reward to its number, of all policies together.
         is_simulated: Whether the shoppers are made up.
     """
 
     leader: str | None
     policies: list[PolicyWorth]
-    rewards: dict[str, int]
     is_simulated: bool
 
 

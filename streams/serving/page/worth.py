@@ -6,7 +6,7 @@ from typing import Final
 from streams.contract.metrics import Interval, Lift, PolicyTotals
 from streams.contract.settings.policies import CONTROLS
 from streams.observability.metrics_view import MetricsView
-from streams.serving.page.document import LiftOver, PolicyWorth, Worth
+from streams.serving.page.document import LiftOver, PolicyWorth, Sales, Worth
 
 _OUT_OF_REACH: Final = 100.0
 """A lift for which so many times the users are needed is as good as none."""
@@ -19,7 +19,7 @@ def worth(metrics: MetricsView) -> Worth:
     others.sort(key=lambda name: -totals.policies[name].decisions)
     controls = [name for name in CONTROLS if name in totals.policies]
     policies = [_policy(name, totals.policies[name], totals.policies) for name in others + controls]
-    return Worth(others[0] if others else None, policies, totals.rewards, bool(metrics.ground_truth()))
+    return Worth(others[0] if others else None, policies, bool(metrics.ground_truth()))
 
 
 def _policy(name: str, totals: PolicyTotals, policies: dict[str, PolicyTotals]) -> PolicyWorth:
@@ -30,15 +30,22 @@ def _policy(name: str, totals: PolicyTotals, policies: dict[str, PolicyTotals]) 
         totals.impressions,
         totals.clicks,
         totals.ctr,
-        [_over(control, lift, totals, policies[control].users) for control, lift in totals.lift.items()],
+        _sales(totals),
+        [_over(control, lift, totals, policies[control]) for control, lift in totals.lift.items()],
     )
 
 
-def _over(control: str, lift: Lift | None, totals: PolicyTotals, control_users: int) -> LiftOver:
+def _sales(totals: PolicyTotals) -> Sales:
+    return Sales(totals.carts, totals.purchases, totals.money)
+
+
+def _over(name: str, lift: Lift | None, totals: PolicyTotals, control: PolicyTotals) -> LiftOver:
+    sales = extra_sales(totals, control)
     if lift is None:
-        return LiftOver(control, None, None, None, None)
+        return LiftOver(name, None, None, None, None, sales)
     extra, low, high = (extra_clicks(totals.clicks, each) for each in (lift.estimate, *lift.anytime95))
-    return LiftOver(control, lift, lift.verdict, more_users(lift, totals.users + control_users), (extra, (low, high)))
+    needed = more_users(lift, totals.users + control.users)
+    return LiftOver(name, lift, lift.verdict, needed, (extra, (low, high)), sales)
 
 
 def extra_clicks(clicks: int, lift: float) -> float:
@@ -48,6 +55,15 @@ def extra_clicks(clicks: int, lift: float) -> float:
     20.0
     """
     return clicks - clicks / (1.0 + lift) if lift > -1.0 else -inf
+
+
+def extra_sales(policy: PolicyTotals, control: PolicyTotals) -> Sales | None:
+    """Returns the sales above those that the control's rates by shown slot would have brought."""
+    if not policy.impressions or not control.impressions:
+        return None
+    share = policy.impressions / control.impressions
+    pairs = zip(_sales(policy), _sales(control), strict=True)
+    return Sales(*(own - share * others for own, others in pairs))
 
 
 def more_users(lift: Lift, users: int) -> int | None:

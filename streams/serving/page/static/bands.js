@@ -21,6 +21,8 @@ function table(headers, rows, empty) {
 
 // Band 1.
 
+const SALES = ["carts", "purchases", "money"];
+
 const verdict = (over) => {
   if (!over.lift) return "too early";
   if (over.verdict !== "not distinguishable") return `decided: ${over.verdict}`;
@@ -43,9 +45,14 @@ export function worth(data, control) {
   render(part("worth", "tiles"),
     over?.extra_clicks && tile(`${over.extra_clicks[0] >= 0 ? "+" : "−"}${whole(Math.abs(over.extra_clicks[0]))}`,
       term("extra-clicks", `clicks more than ${control}`), `at any time ${whole(over.extra_clicks[1][0])} to ${whole(over.extra_clicks[1][1])}`),
-    tile(whole(total), term("rewards", "clicks"), "of all policies, since the start"),
-    tile(whole(data.rewards.cart || 0), term("rewards", "carts after a slate"), "of a shown item"),
-    tile(whole(data.rewards.purchase || 0), term("rewards", "purchases after a slate"), "of a shown item"));
+    tile(whole(total), term("clicks-of-shown", "clicks"), "of all policies, since the start"),
+    saleTile("carts", leader, over, control), saleTile("purchases", leader, over, control), saleTile("money", leader, over, control));
+}
+
+function saleTile(name, leader, over, control) {
+  const extra = over?.extra_sales?.[SALES.indexOf(name)];
+  return extra == null ? null : tile(`${extra >= 0 ? "+" : "−"}${whole(Math.abs(extra))}`, term("extra-sales", `${name} more than ${control}`),
+    `of ${whole(leader.sales[SALES.indexOf(name)])}; counted, not tested`);
 }
 
 function headline(leader, over, isSimulated) {
