@@ -26,10 +26,10 @@ _FIRST_TUNING_SEED: Final = 10_000
 _POINTS: Final = 50
 _WINDOW: Final = 500
 _GRIDS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
-    "epsilon-greedy": ("epsilon", (0.0, 0.02, 0.05, 0.1)),
-    "squarecb": ("exploration", (4.0, 8.0, 16.0, 32.0)),
-    "linucb": ("alpha", (0.2, 0.4, 0.8)),
-    "thompson": ("scale", (0.1, 0.2, 0.4)),
+    "epsilon-greedy": ("epsilon", (0.0, 0.01, 0.02, 0.05, 0.1)),
+    "squarecb": ("exploration", (4.0, 16.0, 64.0, 256.0, 1024.0)),
+    "linucb": ("alpha", (0.05, 0.1, 0.2, 0.4, 0.8)),
+    "thompson": ("scale", (0.05, 0.1, 0.2, 0.4, 0.8)),
 }
 """Kind of policy to its tuned hyper-parameter and the candidate values."""
 _Q_EPSILON: Final = 0.1
@@ -51,13 +51,18 @@ class Contender(NamedTuple):
 
 
 class Study(NamedTuple):
-    """Definition of a study."""
+    """Definition of a study.
+
+    Attributes:
+        delay: Decisions whose rewards are learned together, after the last of them; 0 is at once.
+    """
 
     contenders: Sequence[Contender]
     world: str
     drift: Drift
     seeds: int
     n_decisions: int
+    delay: int = 0
 
     @property
     def n_plays(self) -> int:
@@ -114,6 +119,7 @@ def play(study: Study, advance: Callable[[int], None]) -> dict[str, Any]:
         "drift": study.drift,
         "seeds": study.seeds,
         "decisions": study.n_decisions,
+        "delay": study.delay,
         "policies": {
             name: chosen[name] | _summary(regret, first, study.drift == "abrupt") for name, regret in regrets.items()
         },
@@ -129,7 +135,8 @@ def _tune_and_play(
 ) -> tuple[Float64Array, dict[str, Any]]:
     def regret(value: float | None, seeds: range) -> Float64Array:
         world = WORLDS[study.world](seeds, study.n_decisions, study.drift)
-        return run(world, new_policy(_configured(contender, value)), contender.discount, seeds.start, advance)
+        policy = new_policy(_configured(contender, value))
+        return run(world, policy, contender.discount, seeds.start, advance, study.delay)
 
     tuning = range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + TUNING_SEEDS)
     tried = {value: float(regret(value, tuning).sum(axis=1).mean()) for value in _tried(contender)}
@@ -138,6 +145,9 @@ def _tune_and_play(
     if value is not None:
         details[_GRIDS[contender.kind][0]] = value
         details["tried"] = {str(each): round(total, 1) for each, total in tried.items()}
+        # Epsilon and the like cannot be below 0, so a best of 0 is no sign that the grid is too small.
+        if tried and value and value in (min(tried), max(tried)):
+            details["end_of_grid"] = f"{_GRIDS[contender.kind][0]} {value:g}"
     return regret(value, range(study.seeds)), details
 
 
