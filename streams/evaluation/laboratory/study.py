@@ -136,7 +136,7 @@ def _tune_and_play(
     def regret(value: float | None, seeds: range) -> Float64Array:
         world = WORLDS[study.world](seeds, study.n_decisions, study.drift)
         policy = new_policy(_configured(contender, value))
-        return run(world, policy, contender.discount, seeds.start, advance, study.delay)
+        return run(world, policy, contender.discount, seeds.start, advance, study.delay).regret
 
     tuning = range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + TUNING_SEEDS)
     tried = {value: float(regret(value, tuning).sum(axis=1).mean()) for value in _tried(contender)}
