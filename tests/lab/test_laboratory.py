@@ -174,7 +174,7 @@ def test_a_world_of_clicks_has_the_rate_that_it_is_given(world: str, rate: float
 
 
 def test_the_best_value_at_an_end_of_the_grid_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.evaluation.laboratory.study._GRIDS", {"squarecb": ("exploration", (0.1, 0.2))})
+    monkeypatch.setattr("streams.evaluation.laboratory.study.GRIDS", {"squarecb": ("exploration", (0.1, 0.2))})
     study = Study(read_contenders("squarecb", "shared-linear"), "shared-linear", "none", 2, 1000)
     assert play(study, nothing)["policies"]["squarecb"]["end_of_grid"] == "exploration 0.2"
 
