@@ -92,7 +92,14 @@ def play(job: Job) -> dict[str, Any]:
     given: dict[str, Any] = {} if job.player.value is None else {GRIDS[job.player.kind][0]: job.player.value}
     seeds = range(job.first_seed, job.first_seed + SEEDS)
     world, drift, rate, delay = job.setting
-    played = run(WORLDS[world](seeds, job.decisions, drift, rate), policy, 1.0, seeds.start, lambda _: None, delay)
+    played = run(
+        WORLDS[world](seeds, job.decisions, drift, rate),
+        new_policy(kind(**given)),
+        1.0,
+        seeds.start,
+        lambda _: None,
+        delay,
+    )
     return {"regret": played.regret.sum(axis=1).tolist(), "effective": played.effective.tolist()}
 
 
