@@ -16,6 +16,9 @@ from streams.contract.errors import RefusedStart
 from tests.fuzzing import AT_LENGTH, EXAMPLES_AT_LENGTH
 from tests.timeouts import scaled
 
+# What fails in a helper says why, too.
+pytest.register_assert_rewrite(*(f"tests.{room.name}" for room in Path(__file__).parent.iterdir() if room.is_dir()))
+
 # How long an example takes says something of the machine, not of the law. Under CI, hypothesis draws the same examples.
 settings.register_profile("untimed", deadline=None)
 settings.register_profile(

@@ -26,7 +26,7 @@ def nothing(_: int) -> None:
 
 
 def regret(world: str, kind: Any, n_decisions: int = 600, drift: Drift = "none", discount: float = 1.0) -> np.ndarray:
-    return run(WORLDS[world](range(3), n_decisions, drift), new_policy(kind), discount, 0, nothing)
+    return run(WORLDS[world](range(3), n_decisions, drift), new_policy(kind), discount, 0, nothing).regret
 
 
 @pytest.mark.parametrize("discount", [1.0, 0.95])
@@ -130,6 +130,53 @@ def test_a_hyper_parameter_that_is_not_given_is_chosen_on_other_seeds() -> None:
     assert told["epsilon-greedy:0.1"]["tried"] == {}
     assert chosen["ratio_to_first"] == 1.0
     assert chosen["floor"] == 0.01
+
+
+def test_rewards_that_come_late_are_learned_in_batches_and_all_of_them() -> None:
+    def mean_regret(kind: Any, delay: int) -> float:
+        world = WORLDS["shared-linear"](range(3), 1200, "none")
+        return float(run(world, new_policy(kind), 1.0, 0, nothing, delay).regret.mean())
+
+    # What draws uniformly until it has learned draws uniformly for as long as nothing comes.
+    uniform = run(WORLDS["shared-linear"](range(3), 1200, "none"), new_policy(Uniform()), 1.0, 0, nothing).regret
+    late = run(WORLDS["shared-linear"](range(3), 1200, "none"), new_policy(SquareCB()), 1.0, 0, nothing, 400).regret
+    assert (late[:, :400] == uniform[:, :400]).all()
+    assert late[:, 400:800].mean() < 0.8 * late[:, :400].mean()
+    assert mean_regret(SquareCB(), 1) == mean_regret(SquareCB(), 0) < mean_regret(SquareCB(), 400)
+
+
+def test_what_waits_when_an_arm_is_replaced_is_not_learned_of_the_new_arm() -> None:
+    # Of 400 decisions, every twentieth one replaces an arm, so nothing waits for longer.
+    def played(drift: Drift, delay: int) -> np.ndarray:
+        return run(
+            WORLDS["disjoint-linear"](range(2), 400, drift), new_policy(SquareCB()), 1.0, 0, nothing, delay
+        ).regret
+
+    late, later, never = played("churn", 20), played("churn", 400), played("none", 400)
+    assert (late == later).all()
+    assert (later[:, 20:] != never[:, 20:]).any()
+
+
+def test_the_log_of_the_uniform_policy_is_worth_all_its_decisions_and_that_of_a_narrow_one_little() -> None:
+    uniform, narrow = (
+        run(WORLDS["shared-linear"](range(3), 1000, "none"), new_policy(kind), 1.0, 0, nothing).effective
+        for kind in (Uniform(), Greedy(floor=0.01))
+    )
+    assert uniform == pytest.approx(np.ones(3))
+    assert (narrow < 0.1).all()
+
+
+@pytest.mark.parametrize("world", ["shared-linear", "non-linear", "leaving"])
+@pytest.mark.parametrize("rate", [0.01, 0.1])
+def test_a_world_of_clicks_has_the_rate_that_it_is_given(world: str, rate: float) -> None:
+    usual, scaled = (WORLDS[world](range(20), 100, "none", each).expected(7) for each in (0.3, rate))
+    assert scaled == pytest.approx(usual * rate / 0.3)
+
+
+def test_the_best_value_at_an_end_of_the_grid_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.evaluation.laboratory.study.GRIDS", {"squarecb": ("exploration", (0.1, 0.2))})
+    study = Study(read_contenders("squarecb", "shared-linear"), "shared-linear", "none", 2, 1000)
+    assert play(study, nothing)["policies"]["squarecb"]["end_of_grid"] == "exploration 0.2"
 
 
 @pytest.mark.parametrize(

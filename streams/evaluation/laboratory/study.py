@@ -25,11 +25,11 @@ TUNING_SEEDS: Final = 5
 _FIRST_TUNING_SEED: Final = 10_000
 _POINTS: Final = 50
 _WINDOW: Final = 500
-_GRIDS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
-    "epsilon-greedy": ("epsilon", (0.0, 0.02, 0.05, 0.1)),
-    "squarecb": ("exploration", (4.0, 8.0, 16.0, 32.0)),
-    "linucb": ("alpha", (0.2, 0.4, 0.8)),
-    "thompson": ("scale", (0.1, 0.2, 0.4)),
+GRIDS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
+    "epsilon-greedy": ("epsilon", (0.0, 0.01, 0.02, 0.05, 0.1)),
+    "squarecb": ("exploration", (4.0, 16.0, 64.0, 256.0, 1024.0)),
+    "linucb": ("alpha", (0.05, 0.1, 0.2, 0.4, 0.8)),
+    "thompson": ("scale", (0.05, 0.1, 0.2, 0.4, 0.8)),
 }
 """Kind of policy to its tuned hyper-parameter and the candidate values."""
 _Q_EPSILON: Final = 0.1
@@ -51,13 +51,18 @@ class Contender(NamedTuple):
 
 
 class Study(NamedTuple):
-    """Definition of a study."""
+    """Definition of a study.
+
+    Attributes:
+        delay: Decisions whose rewards are learned together, after the last of them; 0 is at once.
+    """
 
     contenders: Sequence[Contender]
     world: str
     drift: Drift
     seeds: int
     n_decisions: int
+    delay: int = 0
 
     @property
     def n_plays(self) -> int:
@@ -87,7 +92,7 @@ def _read(name: str, known: Sequence[str], world: str) -> Contender:
     kind, _, value = rest.partition(":")
     if kind not in known:
         raise ConfigurationError(f"--policies: there is no policy {kind!r} in world {world}; known: {', '.join(known)}")
-    if value and kind not in _GRIDS:
+    if value and kind not in GRIDS:
         raise ConfigurationError(f"--policies: {kind} takes no number")
     if discount and world == FUNNEL:
         raise ConfigurationError(f"--policies: {name!r} has a discount; leave it out in world {FUNNEL}")
@@ -114,6 +119,7 @@ def play(study: Study, advance: Callable[[int], None]) -> dict[str, Any]:
         "drift": study.drift,
         "seeds": study.seeds,
         "decisions": study.n_decisions,
+        "delay": study.delay,
         "policies": {
             name: chosen[name] | _summary(regret, first, study.drift == "abrupt") for name, regret in regrets.items()
         },
@@ -121,7 +127,7 @@ def play(study: Study, advance: Callable[[int], None]) -> dict[str, Any]:
 
 
 def _tried(contender: Contender) -> tuple[float, ...]:
-    return _GRIDS[contender.kind][1] if contender.kind in _GRIDS and contender.value is None else ()
+    return GRIDS[contender.kind][1] if contender.kind in GRIDS and contender.value is None else ()
 
 
 def _tune_and_play(
@@ -129,22 +135,26 @@ def _tune_and_play(
 ) -> tuple[Float64Array, dict[str, Any]]:
     def regret(value: float | None, seeds: range) -> Float64Array:
         world = WORLDS[study.world](seeds, study.n_decisions, study.drift)
-        return run(world, new_policy(_configured(contender, value)), contender.discount, seeds.start, advance)
+        policy = new_policy(_configured(contender, value))
+        return run(world, policy, contender.discount, seeds.start, advance, study.delay).regret
 
     tuning = range(_FIRST_TUNING_SEED, _FIRST_TUNING_SEED + TUNING_SEEDS)
     tried = {value: float(regret(value, tuning).sum(axis=1).mean()) for value in _tried(contender)}
     value = min(tried, key=tried.__getitem__) if tried else contender.value
     details = {"kind": contender.kind, "discount": contender.discount, "floor": _configured(contender, value).floor}
     if value is not None:
-        details[_GRIDS[contender.kind][0]] = value
+        details[GRIDS[contender.kind][0]] = value
         details["tried"] = {str(each): round(total, 1) for each, total in tried.items()}
+        # Epsilon and the like cannot be below 0, so a best of 0 is no sign that the grid is too small.
+        if tried and value and value in (min(tried), max(tried)):
+            details["end_of_grid"] = f"{GRIDS[contender.kind][0]} {value:g}"
     return regret(value, range(study.seeds)), details
 
 
 def _configured(contender: Contender, value: float | None) -> Policy:
     """Returns the policy's configuration; greedy has no floor here: it is the example of a policy that fails."""
     kind = POLICY_TYPES[contender.kind]
-    given: dict[str, Any] = {} if value is None else {_GRIDS[contender.kind][0]: value}
+    given: dict[str, Any] = {} if value is None else {GRIDS[contender.kind][0]: value}
     if issubclass(kind, Learned):
         given["discount"] = contender.discount
     if contender.kind == "greedy":

@@ -23,6 +23,7 @@ DRIFTS: Final[tuple[Drift, ...]] = get_args(Drift)
 _SEASONS: Final = 4
 _REPLACED: Final = 20
 """Number of arms that are replaced by new ones over a run, one by one."""
+_RATE: Final = 0.3
 _LEAST, _MOST = 0.02, 0.98
 _NOISE: Final = 0.2
 _LENGTH: Final = 10
@@ -37,6 +38,7 @@ class World(ABC):
     Args:
         seeds: One world for each.
         n_decisions: Decisions in each world.
+        rate: Click rate that the expected rewards of a world of clicks are scaled to, about that of an arm by chance.
 
     Attributes:
         disjoint: Whether each arm has its own parameters, so that a model needs one block for each.
@@ -44,8 +46,9 @@ class World(ABC):
 
     disjoint = False
 
-    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift) -> None:
+    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift, rate: float = _RATE) -> None:
         self.n_worlds = len(seeds)
+        self._scale = rate / _RATE
         self.n_decisions = n_decisions
         self._drift = drift
         self._generators = [np.random.default_rng([seed, 1]) for seed in seeds]
@@ -117,11 +120,17 @@ class SharedLinear(World):
     def expected(self, number: int) -> Float64Array:
         theta = self._parameters(number)[:, 0, 1:] / np.sqrt(N_FEATURES - 1.0)
         appeal = (self.features(number)[:, :, 1:] * theta[:, None, :]).sum(axis=2)
-        return np.asarray(np.clip(0.3 + 0.15 * appeal, _LEAST, _MOST), np.float64)
+        return self._clicks(0.3 + 0.15 * appeal)
+
+    def _clicks(self, expected: Float64Array) -> Float64Array:
+        return np.asarray(np.clip(expected * self._scale, _LEAST * self._scale, _MOST), np.float64)
 
 
 class DisjointLinear(World):
-    """Each arm has its own parameters: an arm that was never shown has estimate 0, so greedy never tries it."""
+    """Each arm has its own parameters: an arm that was never shown has estimate 0, so greedy never tries it.
+
+    Rewards are amounts around 1, whatever the rate.
+    """
 
     disjoint = True
 
@@ -143,16 +152,16 @@ class NonLinear(SharedLinear):
     """The reward is a non-linear function of the shared world's reward, which no linear model can fit."""
 
     def expected(self, number: int) -> Float64Array:
-        linear = (super().expected(number) - 0.3) / 0.15
+        linear = (super().expected(number) / self._scale - 0.3) / 0.15
         bent = 0.1 + 0.5 / (1.0 + np.exp(-3.0 * (linear - 1.0))) + 0.05 * np.sin(3.0 * linear)
-        return np.asarray(np.clip(bent, _LEAST, _MOST), np.float64)
+        return self._clicks(bent)
 
 
 class Fatigue(SharedLinear):
     """A shown arm is less attractive for a while; the best policy shows the most attractive arm at each decision."""
 
-    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift) -> None:
-        super().__init__(seeds, n_decisions, drift)
+    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift, rate: float = _RATE) -> None:
+        super().__init__(seeds, n_decisions, drift, rate)
         self._tired = np.zeros((self.n_worlds, N_ARMS))
 
     def features(self, number: int) -> Float64Array:
@@ -162,7 +171,7 @@ class Fatigue(SharedLinear):
 
     def expected(self, number: int) -> Float64Array:
         rested = super().expected(number)
-        return np.asarray(np.maximum(rested * (1.0 - self._tired), _LEAST), np.float64)
+        return np.asarray(np.maximum(rested * (1.0 - self._tired), _LEAST * self._scale), np.float64)
 
     def show(self, number: int, arms: Int64Array, expected: Float64Array) -> None:
         self._tired *= _RECOVERS
@@ -172,8 +181,8 @@ class Fatigue(SharedLinear):
 class Leaving(SharedLinear):
     """A visit is ten decisions, but after a bad one the visitor may leave."""
 
-    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift) -> None:
-        super().__init__(seeds, n_decisions, drift)
+    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift, rate: float = _RATE) -> None:
+        super().__init__(seeds, n_decisions, drift, rate)
         self._there = np.ones(self.n_worlds, np.bool_)
         self._kept = np.ones(self.n_worlds)
         self._leaves = np.stack([generator.random(n_decisions) for generator in self._generators])
