@@ -40,6 +40,7 @@ from streams.serving.slates import SlateMemory
 from streams.serving.stream import Followers
 from streams.serving.submission import OPERATORS_ONLY, NewRecord, Receipt, Rejection, Submission, SubmissionParser
 from streams.serving.tracking import TYPES, Batch, TrackReceipt, many_messages, one_message, tracked
+from streams.serving.unread_answers import limit_unread
 
 InputT = TypeVar("InputT")
 ValueT = TypeVar("ValueT")
@@ -132,7 +133,7 @@ class Door:
                     app.router.add_route("OPTIONS", each, self._preflight)
         if self._page is not None:
             self._page.add_routes(app)
-        app.on_response_prepare.append(_hide_libraries)
+        app.on_response_prepare.append(self._prepare)
         return app
 
     def runner_options(self) -> dict[str, Any]:
@@ -176,6 +177,10 @@ class Door:
         self.metrics.requests.labels(endpoint, str(response.status)).inc()
         self.metrics.seconds.labels(endpoint).observe(perf_counter() - begun_s)
         return response
+
+    async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        limit_unread(request, self._settings.idle_timeout_s)
+        response.headers["Server"] = "headrace"  # hides the libraries
 
     def _require_key(self, request: web.Request) -> None:
         # A browser asks without the key whether it may send a request.
@@ -379,10 +384,6 @@ class Door:
 
 def _item_id(request: web.Request) -> str:
     return _decoded(lambda values: msgspec.convert(values, ItemPath), dict(request.match_info)).item_id
-
-
-async def _hide_libraries(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "headrace"
 
 
 def _status(submitted: Submission) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -66,6 +67,15 @@ class DoorProcess:
         with urllib.request.urlopen(self.address + "/metrics", timeout=HANG_S) as response:  # noqa: S310
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    def descriptors(self) -> int:
+        """Number of open files and connections; Linux only."""
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+
+    def resident_bytes(self) -> int:
+        """Memory that it has now; Linux only."""
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text("ascii").split()[1]
+        return int(pages) * resource.getpagesize()
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -271,7 +271,8 @@ class Serve(Section, frozen=True):
         remembered: Slates that are kept in memory: of so many users, and of so many events.
         max_lag_s: When a request for a slate has waited for so long, further ones are answered from memory at once.
         body_timeout_s: A request whose body takes longer to arrive is refused.
-        idle_timeout_s: A connection without a whole request for so long is closed.
+        idle_timeout_s: A connection without a whole request for so long is closed, and, on Linux, one whose client
+            reads nothing of its answers for so long.
         shutdown_timeout_s: At SIGTERM, requests being answered have so long to end.
     """
 
