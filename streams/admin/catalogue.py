@@ -11,7 +11,7 @@ from producers.catalogue import publish_catalogue
 from producers.delimited import Row, opened, parse_lines, read_rows
 from streams.admin.topic_reader import partition_reader, read_to_end, require_topics
 from streams.contract.catalogue import CatalogueItem, decode_catalogue_record
-from streams.contract.errors import UnreadableSource
+from streams.contract.errors import RefusedStart, UnreadableSource
 from streams.contract.settings import Settings
 from streams.contract.topics import CATALOGUE
 from streams.evaluation.columns import MISSING
@@ -64,6 +64,22 @@ def read_titles(consumer: Consumer, settings: Settings) -> dict[str, str]:
         if isinstance(record, CatalogueItem) and record.title is not None:
             titles[record.item_id] = record.title
     return titles
+
+
+def find_titles(settings: Settings) -> dict[str, str]:
+    """Reads the titles of all items that are listed now; none where there is no catalogue, or it may not be read.
+
+    Raises:
+        UnreachableBroker: No broker answers.
+    """
+    consumer = partition_reader(settings)
+    try:
+        require_topics(consumer, settings, CATALOGUE)
+        return read_titles(consumer, settings)
+    except RefusedStart:
+        return {}
+    finally:
+        consumer.close()
 
 
 def _of_json_lines(path: Path) -> Iterator[CatalogueItem]:
