@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Message
 
 from producers.catalogue import publish_catalogue
 from producers.delimited import Row, opened, parse_lines, read_rows
@@ -57,13 +57,23 @@ def read_titles(consumer: Consumer, settings: Settings) -> dict[str, str]:
     titles: dict[str, str] = {}
     for message in read_to_end(consumer, settings.names.topic(CATALOGUE), 0):
         try:
-            record = decode_catalogue_record(message.key(), message.value())
+            apply_title(titles, message)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        titles.pop(record.item_id, None)
-        if isinstance(record, CatalogueItem) and record.title is not None:
-            titles[record.item_id] = record.title
     return titles
+
+
+def apply_title(titles: dict[str, str], message: Message) -> None:
+    """Applies a record of the catalogue to the titles of the items that are listed.
+
+    Raises:
+        msgspec.DecodeError: It is no such record.
+        UnicodeDecodeError: Its key is not UTF-8.
+    """
+    record = decode_catalogue_record(message.key(), message.value())
+    titles.pop(record.item_id, None)
+    if isinstance(record, CatalogueItem) and record.title is not None:
+        titles[record.item_id] = record.title
 
 
 def find_titles(settings: Settings) -> dict[str, str]:
