@@ -21,7 +21,7 @@ from streams.core.items.fold import ItemsFold
 from streams.core.learning import LearningFold
 from streams.core.models.scoring import Scorers
 from streams.core.policies.reward_models import PolicyModels
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.item_table import ItemTable
 
 REFRESH_S: Final = 0.1
 """Feeds are brought up to date that often, as a worker of the engine does with each batch."""
@@ -48,11 +48,11 @@ class OneByOne:
     """All folds of one process, with their global tables."""
 
     def __init__(self, settings: Settings) -> None:
-        self._catalogue = Catalogue(settings)
+        self._item_table = ItemTable(settings)
         self._scorers = Scorers(settings.targets, feature_schema(settings.windows))
         self._policies = PolicyModels(settings.decisions)
         folds: list[Fold[Any, Any, Any]] = [
-            BehaviourFold(settings, self._catalogue, self._scorers, self._policies),
+            BehaviourFold(settings, self._item_table, self._scorers, self._policies),
             ItemsFold(settings),
             LearningFold(settings),
         ]
@@ -99,7 +99,7 @@ class OneByOne:
             return
         self._refreshed_s = now_s
         if self._items:
-            self._catalogue.apply(map(decode_item, self._items))
+            self._item_table.apply(map(decode_item, self._items))
             self._items.clear()
         for parameters in map(decode_parameters, self._models):
             taker = self._policies if parameters.learner in self._policies.versions else self._scorers

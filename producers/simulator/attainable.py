@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from producers.simulator.belief import Observer, SessionBelief
+from producers.simulator.catalogue import shop_prices
 from producers.simulator.delays import Forecast
 from producers.simulator.ground_truth import ClickContext, click_probabilities
 from producers.simulator.journal import Entry, History, Journal, Slots
@@ -21,7 +22,6 @@ from producers.simulator.outlook import Outlook
 from producers.simulator.plan import PAUSE_MS, Step
 from producers.simulator.population import Floats, Population, draw_other_users
 from producers.simulator.quality import AttainableAmount, AttainableProbability, amount_quality, probability_quality
-from producers.simulator.shopper import shop_prices
 from streams.contract.event_kinds import PREDICTED
 from streams.contract.events import Event
 from streams.contract.label_rules import RULES

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from confluent_kafka import Producer
 from msgspec.structs import replace
 
+from producers.catalogue import publish_catalogue
 from producers.event_time import reached_ms, shown
 from producers.lag import LagGate
 from producers.publisher import Publisher
@@ -87,12 +88,14 @@ def simulate_closed_loop(
 ) -> Simulated:
     """Runs a simulation in a closed loop with the workers of ``settings``; it waits while they are behind.
 
+    First it lists all items in the shop's catalogue: workers propose listed items only, as soon as one is listed.
+
     Args:
         notify: Called with a sentence if the simulation begins later, at the cluster's event time.
 
     Raises:
         ConfigurationError: Events would be late for the workers.
-        RefusedStart: There is no clickstream; or the cluster's event time leaves no room until now.
+        RefusedStart: There is no clickstream or catalogue; or the cluster's event time leaves no room until now.
         UnreachableBroker: No broker answers.
     """
     if parameters.max_skew_s >= settings.time.allowed_lateness_s:
@@ -106,6 +109,7 @@ def simulate_closed_loop(
     gate = LagGate(settings)
     with Publisher(settings, gate) as publisher, RecommendationReader(settings) as recommendations:
         simulation = Simulation(parameters, publisher, recommendations)
+        publish_catalogue(settings, simulation.items)
         reporter = GroundTruthReporter(settings, simulation)
 
         def advance(published: int) -> None:

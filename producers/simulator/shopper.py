@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from producers.simulator.catalogue import list_items
 from producers.simulator.event_queue import Session
 from producers.simulator.ground_truth import (
     ClickContext,
@@ -15,7 +16,7 @@ from producers.simulator.ground_truth import (
 from producers.simulator.optimum import Look, best_expected_clicks
 from producers.simulator.parameters import START_MS, SimulationParameters
 from producers.simulator.plan import Step, purchase_delays_ms
-from producers.simulator.population import Floats, Population
+from producers.simulator.population import Population
 from streams.contract.events import Event
 
 _DRAWS: Final = 8192
@@ -65,9 +66,12 @@ class Shown(NamedTuple):
 
 
 class Shoppers:
-    """All shoppers: the names of their items and categories, and the draws of their reactions.
+    """All shoppers: their steps as events, and the draws of their reactions.
 
     Reactions have their own random generator, so that they do not change the planned sessions.
+
+    Attributes:
+        items: The shop's catalogue, by index; events name an item as it does.
     """
 
     def __init__(self, population: Population, parameters: SimulationParameters) -> None:
@@ -76,16 +80,14 @@ class Shoppers:
         begin = "" if parameters.start_ms == START_MS else f"-{parameters.start_ms}"
         self._run = f"s{parameters.seed}{begin}"
         self._users = [f"user-{user}" for user in range(parameters.n_users)]
-        self._items = [f"item-{item}" for item in range(parameters.n_items)]
-        self._item_indices = {name: item for item, name in enumerate(self._items)}
-        self._categories = [f"category-{category}" for category in population.item_categories.tolist()]
-        self._prices = shop_prices(population).tolist()
+        self.items = list_items(population, parameters.seed)
+        self._item_indices = {item.item_id: index for index, item in enumerate(self.items)}
         self._rng = np.random.default_rng([parameters.seed, 2])
         self._uniform = _uniforms(self._rng)
 
     def event(self, session: Session, step: Step) -> Event:
         """Returns the event of a step."""
-        kind, item = step.kind, step.item
+        kind, item = step.kind, self.items[step.item]
         session_id = f"{self._run}-{session.number}"
         shows_item = kind not in {"search", "impression"}
         return Event(
@@ -93,11 +95,11 @@ class Shoppers:
             timestamp_ms=step.timestamp_ms,
             kind=kind,
             user_id=self._users[session.user],
-            item_id=self._items[item] if shows_item else None,
-            category=self._categories[item] if shows_item else None,
-            price=self._prices[item] if shows_item else None,
+            item_id=item.item_id if shows_item else None,
+            category=item.category if shows_item else None,
+            price=item.price if shows_item else None,
             quantity=1 if kind == "purchase" else None,
-            query=self._categories[item] if kind == "search" else None,
+            query=item.category if kind == "search" else None,
             session_id=session_id,
             decision_id=step.decision_id,
             position=step.position,
@@ -164,12 +166,6 @@ class Shoppers:
         if next(self._uniform) < purchase_probabilities(self._population, user, thing, is_buying)[0]:
             purchase_ms = cart_ms + int(purchase_delays_ms(self._rng, (1,))[0])
             session.add(Step(purchase_ms, _NO_ORDER, "purchase", item))
-
-
-def shop_prices(population: Population) -> Floats:
-    """Returns the prices of all items, in whole cents."""
-    prices: Floats = np.exp(population.item_log_prices).round(2)
-    return prices
 
 
 def _look(sight: Sight) -> Look:

@@ -106,6 +106,7 @@ class Simulation:
 
     Attributes:
         population: Items and users of the shop.
+        items: The shop's catalogue.
         policies: Policy to the ground truth about its slates so far.
         journal: Events and slates of some users so far.
     """
@@ -121,6 +122,7 @@ class Simulation:
         self._recommendations = recommendations
         self.population = draw_population(parameters)
         self._shoppers = Shoppers(self.population, parameters)
+        self.items = self._shoppers.items
         self._queue = EventQueue(plan_sessions(self.population, parameters))
         self.journal = Journal(parameters.n_users)
         self._room = WaitingRoom()

@@ -5,24 +5,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message
 
+from producers.catalogue import publish_catalogue
 from producers.delimited import Row, opened, parse_lines, read_rows
-from streams.admin.topic_reader import read_to_end, require_topics
-from streams.contract.catalogue import (
-    CatalogueItem,
-    decode_catalogue_record,
-    encode_catalogue_item,
-)
-from streams.contract.connection import producer_configuration
-from streams.contract.errors import UnreachableBroker, UnreadableSource
+from streams.admin.topic_reader import partition_reader, read_to_end, require_topics
+from streams.contract.catalogue import CatalogueItem, decode_catalogue_record
+from streams.contract.errors import RefusedStart, UnreadableSource
 from streams.contract.settings import Settings
 from streams.contract.topics import CATALOGUE
 from streams.evaluation.columns import MISSING
 
 _JSON_LINES: Final = (".jsonl", ".ndjson", ".json")
-_TIMEOUT_S: Final = 60.0
-_POLLED: Final = 1000
 _TRUTHS: Final = {
     **dict.fromkeys(("true", "yes", "y", "t", "1", "in stock", "in_stock"), True),
     **dict.fromkeys(("false", "no", "n", "f", "0", "out of stock", "out_of_stock"), False),
@@ -50,29 +44,12 @@ def load_catalogue(settings: Settings, items: Sequence[CatalogueItem]) -> None:
         UnreachableBroker: No broker took them all.
         RefusedStart: The topic is missing.
     """
-    # Idempotent: of two lines with one item the later one wins, also after a retry.
-    producer = Producer({**producer_configuration(settings.kafka, _TIMEOUT_S), "compression.type": "gzip"})
-    require_topics(producer, settings, CATALOGUE)
-    failures: list[Any] = []
-
-    def on_delivery(error: Any, _: Any) -> None:
-        if error:
-            failures.append(error)
-
-    topic = settings.names.topic(CATALOGUE)
-    for number, item in enumerate(items):
-        key = item.item_id.encode()
-        while True:
-            try:
-                producer.produce(topic, encode_catalogue_item(item), key, on_delivery=on_delivery)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        if number % _POLLED == 0:
-            producer.poll(0)
-    if (left := producer.flush(_TIMEOUT_S)) or failures:
-        why = failures[0] if failures else f"no answer for {left} items"
-        raise UnreachableBroker(f"{settings.kafka.bootstrap_servers} did not take the whole catalogue: {why}")
+    consumer = partition_reader(settings)
+    try:
+        require_topics(consumer, settings, CATALOGUE)
+    finally:
+        consumer.close()
+    publish_catalogue(settings, items)
 
 
 def read_titles(consumer: Consumer, settings: Settings) -> dict[str, str]:
@@ -80,13 +57,39 @@ def read_titles(consumer: Consumer, settings: Settings) -> dict[str, str]:
     titles: dict[str, str] = {}
     for message in read_to_end(consumer, settings.names.topic(CATALOGUE), 0):
         try:
-            record = decode_catalogue_record(message.key(), message.value())
+            apply_title(titles, message)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        titles.pop(record.item_id, None)
-        if isinstance(record, CatalogueItem) and record.title is not None:
-            titles[record.item_id] = record.title
     return titles
+
+
+def apply_title(titles: dict[str, str], message: Message) -> None:
+    """Applies a record of the catalogue to the titles of the items that are listed.
+
+    Raises:
+        msgspec.DecodeError: It is no such record.
+        UnicodeDecodeError: Its key is not UTF-8.
+    """
+    record = decode_catalogue_record(message.key(), message.value())
+    titles.pop(record.item_id, None)
+    if isinstance(record, CatalogueItem) and record.title is not None:
+        titles[record.item_id] = record.title
+
+
+def find_titles(settings: Settings) -> dict[str, str]:
+    """Reads the titles of all items that are listed now; none where there is no catalogue, or it may not be read.
+
+    Raises:
+        UnreachableBroker: No broker answers.
+    """
+    consumer = partition_reader(settings)
+    try:
+        require_topics(consumer, settings, CATALOGUE)
+        return read_titles(consumer, settings)
+    except RefusedStart:
+        return {}
+    finally:
+        consumer.close()
 
 
 def _of_json_lines(path: Path) -> Iterator[CatalogueItem]:

@@ -1,11 +1,13 @@
 """Export of the logged decisions with their rewards, in the format of ``headrace evaluate policy``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException
 
+from streams.admin.catalogue import find_titles
 from streams.admin.topic_reader import partition_reader, read_to_end, require_topics
 from streams.contract.errors import ConfigurationError, RejectedRecord, UnreachableBroker
 from streams.contract.events import Event, decode_event
@@ -33,14 +35,15 @@ class Dumped(msgspec.Struct):
 
 
 def dump_decisions(settings: Settings, file: Path) -> Dumped:
-    """Writes the latest models of the policies and every decision that was shown.
+    """Writes the latest models of the policies and every decision that was shown, with the titles of its items.
 
     Raises:
         UnreachableBroker: No broker answers.
         RefusedStart: A topic is missing.
         ConfigurationError: The file cannot be written.
     """
-    dumped, name = Dumped(), settings.names.topic
+    dumped, name, titles = Dumped(), settings.names.topic, find_titles(settings)
+    window_ms = settings.decisions.rewards.click.window_s * 1000
     consumer = partition_reader(settings)
     try:
         counts = require_topics(consumer, settings, DECISIONS, CLICKSTREAM, MODELS)
@@ -51,7 +54,7 @@ def dump_decisions(settings: Settings, file: Path) -> Dumped:
             for partition in range(counts[DECISIONS]):
                 logged = [decode_logged_decision(value) for value in _values(consumer, name(DECISIONS), partition)]
                 events = _events(_values(consumer, name(CLICKSTREAM), partition))
-                for decision in join(logged, events, settings.decisions.rewards.click.window_s * 1000, dumped):
+                for decision in join(logged, events, window_ms, dumped, titles):
                     lines.write(msgspec.json.encode(decision) + b"\n")
                     advance(1)
     except KafkaException as error:
@@ -64,7 +67,11 @@ def dump_decisions(settings: Settings, file: Path) -> Dumped:
 
 
 def join(
-    logged: Iterable[LoggedDecision], events: Iterable[Event], window_ms: int, dumped: Dumped
+    logged: Iterable[LoggedDecision],
+    events: Iterable[Event],
+    window_ms: int,
+    dumped: Dumped,
+    titles: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[RewardedDecision]:
     """Yields the shown decisions with a reward for each slot: 1 for a click within ``window_ms`` of the impression.
 
@@ -73,6 +80,7 @@ def join(
         events: Events of the same partition.
         window_ms: Reward window of a click.
         dumped: Counts, updated in place.
+        titles: Item to its title in the shop's catalogue.
     """
     feedback: dict[str, list[Event]] = {}
     for event in events:
@@ -87,10 +95,11 @@ def join(
             dumped.unseen += 1
         else:
             dumped.decisions += 1
-            yield _rewarded(decision, [a for a in answers if shown_ms <= a.timestamp_ms <= shown_ms + window_ms])
+            timely = [answer for answer in answers if shown_ms <= answer.timestamp_ms <= shown_ms + window_ms]
+            yield _rewarded(decision, timely, titles)
 
 
-def _rewarded(decision: LoggedDecision, answers: Iterable[Event]) -> RewardedDecision:
+def _rewarded(decision: LoggedDecision, answers: Iterable[Event], titles: Mapping[str, str]) -> RewardedDecision:
     items = [decision.shortlist[place] for place in decision.slate]
     clicked = {(answer.position, answer.item_id) for answer in answers if answer.kind == "click"}
     return RewardedDecision(
@@ -105,6 +114,7 @@ def _rewarded(decision: LoggedDecision, answers: Iterable[Event]) -> RewardedDec
         rewards=[float(slot in clicked) for slot in enumerate(items)],
         source_probability=decision.source_probability,
         given=NO_SOURCE in decision.sources,
+        titles={item: titles[item] for item in decision.shortlist if item in titles},
     )
 
 

@@ -11,7 +11,7 @@ from streams.core.behaviour.fold import BehaviourFold
 from streams.core.features.schema import feature_schema
 from streams.core.models.scoring import Scorers
 from streams.core.policies.reward_models import PolicyModels
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.item_table import ItemTable
 from streams.engine.app import BatchApp
 from streams.engine.global_tables import GlobalTableReader, values_of
 from streams.engine.incidents import GLOBAL_TABLE_RECORD_REFUSED, Incident, RefusedRecords, report
@@ -27,11 +27,11 @@ EXPERIMENT_REFUSED: Final = Incident(
 def add_behaviour(app: BatchApp) -> FoldWorker:
     """Adds the agent and its table to the app; its global tables are read whole before the app starts."""
     settings = app.settings
-    catalogue = Catalogue(settings)
+    item_table = ItemTable(settings)
     frozen = settings.freeze_global_tables
-    items = GlobalTableReader(ITEMS, settings, values_of(decode_item), catalogue.apply, frozen=frozen)
+    items = GlobalTableReader(ITEMS, settings, values_of(decode_item), item_table.apply, frozen=frozen)
     listed = GlobalTableReader[CatalogueRecord](
-        CATALOGUE, settings, decode_catalogue_record, catalogue.apply_listing, frozen=frozen
+        CATALOGUE, settings, decode_catalogue_record, item_table.apply_listing, frozen=frozen
     )
     experiments = GlobalTableReader[bytes](EXPERIMENTS, settings, values_of(bytes), frozen=frozen)
     models = GlobalTableReader(MODELS, settings, values_of(decode_parameters), frozen=frozen)
@@ -40,8 +40,8 @@ def add_behaviour(app: BatchApp) -> FoldWorker:
     refused = RefusedRecords(GLOBAL_TABLE_RECORD_REFUSED, MODELS)
 
     def refresh() -> None:
-        catalogue.apply(items.take())
-        catalogue.apply_listing(listed.take())
+        item_table.apply(items.take())
+        item_table.apply_listing(listed.take())
         for parameters in models.take():
             taker = policies if parameters.learner in policies.versions else scorers
             if not taker.apply(parameters):
@@ -51,6 +51,6 @@ def add_behaviour(app: BatchApp) -> FoldWorker:
                 report(EXPERIMENT_REFUSED, why=fold.experiment.refused)
 
     app.background += [items, listed, models, experiments]
-    fold = BehaviourFold(settings, catalogue, scorers, policies)
+    fold = BehaviourFold(settings, item_table, scorers, policies)
     shape = row_shape(settings, "behaviour")
     return add_fold(app, fold, settings.kafka.partitions, table="users", refresh=refresh, shape=shape)

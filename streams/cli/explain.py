@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 def explain(context: click.Context, id_: str, slot: int | None, as_json: bool, data: Path | None) -> None:
     """Prints why an item was shown, or a shopper's present probabilities with their strongest reasons.
 
-    A decision is named by its decision_id, or by the event_ref of the event that asked, and read from the topics.
-    Anything else is a shopper, and so is any id with `--data` and without `--slot`: their probabilities are as of the
-    last event, by the latest models, read from the data directory without a broker or a worker. The output is text on
-    a terminal, and JSON when piped. A reason is a group of features with its contribution: to the score, the log-odds,
-    or the logarithm of an amount.
+    A decision is named by its decision_id, or by the event_ref of the event that asked, and read from the topics, as
+    are the titles of its items. Anything else is a shopper, and so is any id with `--data` and without `--slot`: their
+    probabilities are as of the last event, by the latest models, read from the data directory without a broker or a
+    worker. The output is text on a terminal, and JSON when piped. A reason is a group of features with its
+    contribution: to the score, the log-odds, or the logarithm of an amount.
     """
     from streams.admin.logged_decisions import is_reference
 
@@ -54,12 +54,13 @@ def _explain_decision(settings: "Settings", reference: str, slot: int, *, as_jso
     import msgspec
     from rich.console import Console
 
+    from streams.admin.catalogue import find_titles
     from streams.admin.logged_decisions import find_decision
     from streams.admin.tail import visible
     from streams.evaluation.decision_explanation import explain_decision
 
     found = find_decision(settings, reference)
-    explained = explain_decision(found.decision, found.shadows, slot, settings.decisions)
+    explained = explain_decision(found.decision, found.shadows, slot, settings.decisions, find_titles(settings))
     if as_json:
         click.echo(msgspec.json.encode(explained))
     else:

@@ -18,8 +18,9 @@ from streams.cli.base import Command, notify, report_option, settings_of, settin
 def simulate(context: click.Context, events: int, seed: int, users: int, items: int, report: Path | None) -> None:
     """Runs synthetic shoppers.
 
-    They browse, buy, and react to the workers' recommendations. Their event time begins in January 2025, or where the
-    cluster's event time is later, there. It runs as fast as the workers decide.
+    They browse, buy, and react to the workers' recommendations. Their items are listed in the catalogue first; workers
+    then propose listed items only. Their event time begins in January 2025, or where the cluster's event time is later,
+    there. It runs as fast as the workers decide.
     """
     import signal
     import threading

@@ -62,7 +62,7 @@ def topics(partitions: int, learner_partitions: int) -> list[Topic]:
         Topic(ITEM_SIGNALS, "-", "ItemSignalBatch, MessagePack", partitions, "delete", "behaviour"),
         Topic(MODELS, "learner/model", "Parameters, MessagePack", 1, "compact", "learning"),
         Topic(ITEMS, "item_id", "ItemSummary, MessagePack", partitions, "compact", "items"),
-        Topic(CATALOGUE, "item_id", "CatalogueItem, JSON", 1, "compact", "the shop, headrace catalogue load"),
+        Topic(CATALOGUE, "item_id", "CatalogueItem, JSON", 1, "compact", "the shop, headrace catalogue load, simulate"),
         Topic(EXPERIMENTS, "running", "Experiment, JSON", 1, "compact", "headrace experiment set"),
         Topic(METRICS, "source", "MetricsRecord, JSON", 1, "delete", "every worker, learner and simulator"),
         Topic(DEAD_LETTERS, "-", "raw bytes, capped; reason and origin in headers", 1, "delete", "every fold"),

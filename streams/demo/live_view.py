@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
 from typing import IO, Final, NamedTuple, Protocol
 
 from msgspec.structs import asdict
@@ -120,7 +121,8 @@ class ScreenView:
 
     def show(self, metrics_view: MetricsView, progress: Progress) -> None:
         recommended = self._recent.read() if self._recent else ()
-        self._live.update(screen(metrics_view, progress, self._logged, recommended, self._console.size))
+        titles = self._recent.titles if self._recent else {}
+        self._live.update(screen(metrics_view, progress, self._logged, recommended, self._console.size, titles))
 
     def warn(self, lines: Iterable[str]) -> None:
         self._logged += lines
@@ -144,11 +146,13 @@ def screen(
     logged: Sequence[str],
     recommended: Sequence[Recommendation],
     size: ConsoleDimensions,
+    titles: Mapping[str, str] = MappingProxyType({}),
 ) -> RenderableType:
     """Draws the screen; it needs 80 columns and 24 lines.
 
     Args:
         recommended: Recent recommendations, newest first; as many are shown as there is room for.
+        titles: Item to its title in the shop's catalogue.
     """
     if size.width < MIN_COLUMNS:
         return Text("  ".join(_state(metrics_view, progress)))
@@ -193,7 +197,7 @@ def screen(
         policies_table(policies, metrics_view.ground_truth()),
         lift_line(policies),
         *parting,
-        recommendations_grid(recommended[:n_recommended], size.width),
+        recommendations_grid(recommended[:n_recommended], size.width, titles),
     )
 
 

@@ -1,6 +1,7 @@
 """Policies as the demo shows them: click rates, lift over the controls, and what was last recommended to whom."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec.structs import asdict
@@ -82,14 +83,20 @@ def lift_text(lift: Lift | None) -> str:
     return f"{_percent(lift.estimate)} ({_percent(lower)} to {_percent(upper)})"
 
 
-def recommendations_grid(recommended: Sequence[Recommendation], width: int) -> Table:
-    """Draws a line for each recommendation: the shopper, the policy, and as many items of the slate as fit."""
+def recommendations_grid(
+    recommended: Sequence[Recommendation], width: int, titles: Mapping[str, str] = MappingProxyType({})
+) -> Table:
+    """Draws a line for each recommendation: the shopper, the policy, and as many items of the slate as fit.
+
+    Args:
+        titles: Item to its title in the shop's catalogue; an item without one is named by its id.
+    """
     grid = Table.grid(padding=(0, 2))
     users = [_shortened(visible(each.user_id)) for each in recommended]
     policies = [visible(each.policy) for each in recommended]
     left = width - len(_LABEL) - max(map(len, users), default=0) - max(map(len, policies), default=0) - 3 * 2
     for place, each in enumerate(recommended):
-        items = [visible(item.item_id) for item in each.items]
+        items = [visible(titles.get(item.item_id, item.item_id)) for item in each.items]
         grid.add_row("" if place else _LABEL, users[place], policies[place], _items(items, left), style="dim")
     return grid
 

@@ -1,6 +1,8 @@
 """Explanation of a logged decision: why an item was shown in a slot, against the next best, in numbers and in words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -121,6 +123,7 @@ class DecisionExplanation(msgspec.Struct, frozen=True):
         model_version: Version of the model's weights; 0 before the first.
         examples: Summed weight of the examples that the model had learned from.
         is_reproduced: Whether the logged propensities follow from the log and the settings.
+        titles: Title of each item of the decision that has one in the shop's catalogue.
         sentences: The explanation in words.
     """
 
@@ -145,11 +148,16 @@ class DecisionExplanation(msgspec.Struct, frozen=True):
     model_version: int | None
     examples: float
     is_reproduced: bool
+    titles: dict[str, str]
     sentences: list[str]
 
 
 def explain_decision(
-    decision: LoggedDecision, shadows: Sequence[LoggedDecision], slot: int, decisions: Decisions
+    decision: LoggedDecision,
+    shadows: Sequence[LoggedDecision],
+    slot: int,
+    decisions: Decisions,
+    titles: Mapping[str, str] = MappingProxyType({}),
 ) -> DecisionExplanation:
     """Explains the item in one slot of a decision.
 
@@ -157,6 +165,7 @@ def explain_decision(
         shadows: Decisions of the same event that were made for the log only.
         slot: From 1.
         decisions: The worker's settings.
+        titles: Item to its title in the shop's catalogue; the sentences name an item by both.
 
     Raises:
         UnreadableSource: There is no such slot, the settings have no such policy, or the log lacks its model.
@@ -198,6 +207,7 @@ def explain_decision(
         model_version=None if deciding.learner is None else decision.model_versions.get(deciding.learner),
         examples=decision.examples,
         is_reproduced=draws.is_reproduced,
+        titles={item: titles[item] for item in _named_items([decision, *shadows]) if item in titles},
         sentences=[],
     )
     return msgspec.structs.replace(explanation, sentences=_sentences(explanation))
@@ -304,6 +314,12 @@ def _shadow_slot(shadow: LoggedDecision, slot: int) -> ShadowSlot:
     return ShadowSlot(shadow.policy, shadow.shortlist[shadow.slate[slot - 1]], shadow.propensities[slot - 1])
 
 
+def _named_items(decisions: Iterable[LoggedDecision]) -> Iterator[str]:
+    for decision in decisions:
+        yield from decision.shortlist
+        yield from chain.from_iterable(decision.left_out.values())
+
+
 def _kind(policy: str, decisions: Decisions) -> str:
     name = decisions.q_filled_by if policy == Q_AGENT else policy
     return str({**CONTROLS, **decisions.policies}[name].__struct_config__.tag)
@@ -312,19 +328,21 @@ def _kind(policy: str, decisions: Decisions) -> str:
 def _sentences(explained: DecisionExplanation) -> list[str]:
     """Puts an explanation into words, a sentence for each thing that there is to say."""
     shown, rival = explained.shown, explained.next_best
-    says = [
-        f"{explained.policy} showed {shown.item_id} to {explained.user_id} in slot {explained.slot} {_how(explained)}."
-    ]
+    item = _named(shown.item_id, explained.titles)
+    says = [f"{explained.policy} showed {item} to {explained.user_id} in slot {explained.slot} {_how(explained)}."]
     if (chosen := explained.source_choice) is not None:
         by = "by exploration" if chosen.is_exploration else "as the best in this state of the session"
         says.append(f"It first chose the source {chosen.source} {by}, {chance(chosen.probability)}.")
     if rival is None:
         says.append("No other item was left.")
     elif shown.score is None or rival.score is None or explained.difference is None:
-        says.append(f"The next was {rival.item_id}, {chance(rival.probability)}. The policy estimates no rewards.")
+        says.append(
+            f"The next was {_named(rival.item_id, explained.titles)}, {chance(rival.probability)}."
+            " The policy estimates no rewards."
+        )
     else:
         says.append(
-            f"The next best was {rival.item_id}, {chance(rival.probability)}."
+            f"The next best was {_named(rival.item_id, explained.titles)}, {chance(rival.probability)}."
             f" The expected reward was {shown.score:.4f} against {rival.score:.4f}."
         )
         says += _for_and_against(explained.contributions)
@@ -335,9 +353,13 @@ def _sentences(explained: DecisionExplanation) -> list[str]:
             )
     says.append(f"It was a candidate: {shown.words} ({shown.source}).")
     for shadow in explained.shadows:
-        would = "nothing" if shadow.item_id is None else f"{shadow.item_id}, {chance(shadow.propensity or 0.0)}"
+        would = "nothing"
+        if shadow.item_id is not None:
+            would = f"{_named(shadow.item_id, explained.titles)}, {chance(shadow.propensity or 0.0)}"
         says.append(f"{shadow.policy} would have shown {would}.")
-    says += [f"Left out: {', '.join(each.item_ids)}; {each.words} ({each.rule})." for each in explained.left_out]
+    for each in explained.left_out:
+        items = ", ".join(_named(item_id, explained.titles) for item_id in each.item_ids)
+        says.append(f"Left out: {items}; {each.words} ({each.rule}).")
     if explained.model is not None:
         learned = f"version {explained.model_version}, {explained.examples:,.0f} examples"
         says.append(f"The model was {explained.model}, {learned if explained.model_version else 'still untrained'}.")
@@ -347,6 +369,10 @@ def _sentences(explained: DecisionExplanation) -> list[str]:
             " of the decision: use the worker's settings."
         )
     return says
+
+
+def _named(item_id: str, titles: Mapping[str, str]) -> str:
+    return f"{item_id} ({titles[item_id]})" if item_id in titles else item_id
 
 
 def _how(explained: DecisionExplanation) -> str:

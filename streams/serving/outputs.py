@@ -16,7 +16,7 @@ from streams.contract.names import Names
 from streams.contract.records import ItemSummary, Recommendation, decode_item, decode_recommendation
 from streams.contract.settings import Settings
 from streams.contract.topics import CATALOGUE, CLICKSTREAM, DEAD_LETTERS, ITEMS, RECOMMENDATIONS
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.shortlist import most_popular_first
 from streams.serving.clickstream import Place
 from streams.serving.slates import KEPT_MS, Refusal, Slate, SlateMemory
@@ -34,18 +34,18 @@ class KnownItems:
     """The items that shoppers saw and the shop offers, by popularity."""
 
     def __init__(self, settings: Settings) -> None:
-        self._catalogue = Catalogue(settings)
+        self._item_table = ItemTable(settings)
         # As written: an embedding takes several times as much decoded.
         self._listed: dict[str, bytes] = {}
 
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
         """Applies records of the global table ``items``."""
-        self._catalogue.apply(summaries)
+        self._item_table.apply(summaries)
 
     def apply_listing(self, records: Iterable[CatalogueRecord]) -> None:
         """Applies records of the shop's catalogue."""
         listed = [*records]
-        self._catalogue.apply_listing(listed)
+        self._item_table.apply_listing(listed)
         for record in listed:
             if isinstance(record, CatalogueItem):
                 self._listed[record.item_id] = encode_catalogue_item(record)
@@ -53,11 +53,11 @@ class KnownItems:
                 self._listed.pop(record.item_id, None)
 
     def popular(self, n: int) -> list[str]:
-        return [self._catalogue.ids[item] for item in self._catalogue.popular[:n]]
+        return [self._item_table.ids[item] for item in self._item_table.popular[:n]]
 
     def newest(self, n: int) -> list[tuple[str, tuple[int, float, float]]]:
         """Returns the ``n`` items that were first seen last, each with that time, impressions and click rate."""
-        items = self._catalogue
+        items = self._item_table
         return [
             (items.ids[item], (int(items.first_seen_ms[item]), float(items.impressions[item]), float(items.ctr[item])))
             for item in items.newest[:n]
@@ -68,7 +68,7 @@ class KnownItems:
         return None if value is None else msgspec.json.decode(value, type=CatalogueItem)
 
     def ordered(self, candidates: Sequence[str]) -> list[str]:
-        return most_popular_first(self._catalogue, self._catalogue.listing.accepted(candidates))
+        return most_popular_first(self._item_table, self._item_table.listing.accepted(candidates))
 
 
 class _Batch(NamedTuple):

@@ -35,7 +35,7 @@ from streams.core.learning import LearningFold
 from streams.core.learning.examples import Examples, read_examples
 from streams.core.models.scoring import Scorers
 from streams.core.policies.reward_models import PolicyModels
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.item_table import ItemTable
 from streams.testing.topics import MemoryReader, MemoryRecord, MemoryTopics
 from streams.testing.worker import MemoryWorker
 
@@ -118,10 +118,10 @@ class Pipeline:
         self.topics = MemoryTopics({topic.called: topic.partitions for topic in settings.topics}, now_ms)
         for partition, records in (log or {}).items():
             self.topics.records[CLICKSTREAM, partition] = list(records)
-        self.catalogue = Catalogue(settings)
+        self.item_table = ItemTable(settings)
         self.scorers = Scorers(settings.targets, feature_schema(settings.windows))
         self.policies = PolicyModels(settings.decisions)
-        fold = BehaviourFold(settings, self.catalogue, self.scorers, self.policies)
+        fold = BehaviourFold(settings, self.item_table, self.scorers, self.policies)
         self.experiment = fold.experiment
         self.behaviour = MemoryWorker(fold, self.topics, settings.engine)
         self.items = MemoryWorker(ItemsFold(settings), self.topics, settings.engine)
@@ -169,7 +169,7 @@ class Pipeline:
             ValueError: A record there is not one that a worker would take.
         """
         listed = [decode_catalogue_record(record.key, record.value or None) for record in self._listed.take_records()]
-        self.catalogue.apply_listing(listed)
+        self.item_table.apply_listing(listed)
         items, models, experiments = (reader.take() for reader in self._readers.values())
         self._apply(items, models, experiments)
 
@@ -197,7 +197,7 @@ class Pipeline:
         return [read_examples(record.value) for record in records if record.key == learner.encode()]
 
     def _apply(self, items: Iterable[bytes], models: Iterable[bytes], experiments: Iterable[bytes] = ()) -> None:
-        self.catalogue.apply([decode_item(value) for value in items])
+        self.item_table.apply([decode_item(value) for value in items])
         for parameters in map(decode_parameters, models):
             taker = self.policies if parameters.learner in self.policies.versions else self.scorers
             if not taker.apply(parameters):

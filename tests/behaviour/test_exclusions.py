@@ -82,10 +82,10 @@ def test_with_everything_taken_out_the_slate_is_empty() -> None:
 def test_items_with_an_excluded_tag_are_shown_to_nobody() -> None:
     shop = Shop("random", with_rules(exclude_tags=("adult", "recalled")))
     listed = [CatalogueItem(item_id=item_id, tags=("sale",)) for item_id in ALL]
-    shop.catalogue.apply_listing([*listed, CatalogueItem(item_id="i2", tags=("sale", "recalled"))])
+    shop.item_table.apply_listing([*listed, CatalogueItem(item_id="i2", tags=("sale", "recalled"))])
     assert offered(shop, 0) == set(ALL) - {"i2"}
     assert offered(shop, 1, None) <= set(ALL) - {"i2"}
-    shop.catalogue.apply_listing([CatalogueItem(item_id="i2", tags=("sale",))])
+    shop.item_table.apply_listing([CatalogueItem(item_id="i2", tags=("sale",))])
     assert offered(shop, 2) == set(ALL)
 
 
@@ -103,7 +103,7 @@ def test_a_rule_that_is_off_keeps_nothing_and_one_that_is_on_a_bounded_number() 
 def test_slates_are_full_while_the_shop_has_items_that_were_not_shown(policy: str) -> None:
     shop = Shop(policy, with_rules(hide_purchased=True, no_repeat_s=10**6))
     names = [f"item-{number}" for number in range(400)]
-    shop.catalogue.apply(
+    shop.item_table.apply(
         ItemSummary(name, "shoes", 10.0, 0, 0, float(number), 0.0, 0.0, [], []) for number, name in enumerate(names)
     )
     for number in range(MAX_PURCHASED):

@@ -208,6 +208,28 @@ def test_the_words() -> None:
     ]
 
 
+def test_items_are_named_with_the_titles_that_are_known() -> None:
+    shadow = decision(policy="greedy", slate=[1], propensities=[0.995], shadow=True)
+    titles = {"scarf": "Red scarf", "cap": "Wool cap", "glove": "Glove", "sock": "Sock"}
+    with_titles = explain_decision(decision(), [shadow], 1, DEFAULTS, titles)
+    assert with_titles.titles == {"scarf": "Red scarf", "cap": "Wool cap", "glove": "Glove"}
+    without = explain_decision(decision(), [shadow], 1, DEFAULTS)
+    assert not without.titles
+    named = [
+        sentence.replace("scarf to", "scarf (Red scarf) to")
+        .replace("cap,", "cap (Wool cap),")
+        .replace("glove;", "glove (Glove);")
+        for sentence in without.sentences
+    ]
+    assert with_titles.sentences == named
+    assert with_titles == replace(without, titles=with_titles.titles, sentences=named)
+    only_one = explain_decision(decision(), [shadow], 1, DEFAULTS, {"cap": "Wool cap"})
+    assert only_one.sentences[0] == without.sentences[0]
+    by_chance = explain_decision(decision(policy="random", propensities=[1 / 3]), [], 1, DEFAULTS, titles)
+    assert by_chance.sentences[1].startswith("The next was hat, ")
+    assert by_chance.sentences[0].startswith("random showed scarf (Red scarf) to user-7")
+
+
 def test_a_policy_that_weighs_uncertainty_says_so() -> None:
     deviations = np.array([0.5, 0.25, 0.125]).tobytes()
     found = explain_decision(decision(policy="linucb", deviations=deviations), [], 1, DEFAULTS)

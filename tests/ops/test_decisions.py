@@ -17,7 +17,7 @@ from streams.contract.events import Event, encode_event
 from streams.contract.partitioning import partition_of
 from streams.contract.records import MSGPACK, LoggedDecision, Parameters
 from streams.contract.settings import Settings
-from streams.contract.topics import BANDIT, CLICKSTREAM, DECISIONS, MODELS
+from streams.contract.topics import BANDIT, CATALOGUE, CLICKSTREAM, DECISIONS, MODELS
 from streams.core.policies.slate_features import FINGERPRINT, N_FEATURES, PACKING
 
 WINDOW_MS = 300_000
@@ -73,7 +73,10 @@ def test_a_click_counts_within_its_window_after_the_impression_and_what_was_not_
         feedback(3, "click", 200, "item-3", 1),
         feedback(4, "click", 200, "item-0", 0),
     ]
-    found = {line.decision_id: line.rewards for line in join(logged, events, WINDOW_MS, dumped)}
+    titles = {"item-2": "Two", "item-9": "Nine"}
+    lines = list(join(logged, events, WINDOW_MS, dumped, titles))
+    assert all(line.titles == {"item-2": "Two"} for line in lines)
+    found = {line.decision_id: line.rewards for line in lines}
     assert found == {"d0": [0.0, 1.0], "d1": [0.0, 0.0], "d2": [0.0, 0.0], "d3": [1.0, 0.0]}
     assert dumped == Dumped(decisions=4, unseen=1, shadows=1)
 
@@ -101,6 +104,8 @@ def publish(servers: str, n: int) -> None:
         for answer in answers:
             producer.produce(CLICKSTREAM, encode_event(answer), key, partition)
         producer.produce(CLICKSTREAM, b"no event", key, partition)
+    for item in ("item-1", "elsewhere"):
+        producer.produce(CATALOGUE, json.dumps({"item_id": item, "title": f"The {item}"}), item, 0)
     assert not producer.flush(10)
 
 
@@ -118,6 +123,7 @@ def test_what_is_dumped_is_what_evaluate_policy_reads(
     assert model["theta"] == np.linspace(-1.0, 1.0, N_FEATURES).tolist()
     assert model["factor"] == (np.eye(N_FEATURES) / 2).tolist()
     assert len(lines) == 800
+    assert all(json.loads(line)["titles"] == {"item-1": "The item-1"} for line in lines)
     for policy in ("random", "thompson"):
         arguments = ["--log", str(file), "--policy", policy, "--least-effective", "20", "--report", str(report)]
         assert run(["evaluate", "policy", *arguments]) == 0

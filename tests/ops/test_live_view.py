@@ -35,7 +35,7 @@ from streams.contract.metrics import (
 from streams.contract.records import JSON, Recommendation, RecommendedItem
 from streams.contract.settings import Decisions, Settings
 from streams.contract.settings.policies import CONTROLS
-from streams.contract.topics import SOURCES
+from streams.contract.topics import CATALOGUE, RECOMMENDATIONS, SOURCES
 from streams.core.behaviour.tallies import summarise
 from streams.demo.closed_loop import wait_for_learning
 from streams.demo.live_view import PlainView, Progress, ScreenView, awaited, open_console, screen
@@ -398,6 +398,14 @@ def test_the_demo_gives_every_control_a_share_unless_shares_are_configured() -> 
 class MemoryMessage(NamedTuple):
     content: bytes | None
     failure: object = None
+    name: str = RECOMMENDATIONS
+    item: str = ""
+
+    def topic(self) -> str:
+        return self.name
+
+    def key(self) -> bytes:
+        return self.item.encode()
 
     def value(self) -> bytes | None:
         return self.content
@@ -420,7 +428,7 @@ class Records:
 
 def test_the_newest_recommendations_come_first_and_what_cannot_be_read_is_skipped() -> None:
     records = Records()
-    recent = RecentRecommendations(cast(Consumer, records))
+    recent = RecentRecommendations(cast(Consumer, records), CATALOGUE)
     assert recent.read() == []
     many = [recommendation(number) for number in range(1, 41)]
     records.come = [MemoryMessage(JSON.encode(each)) for each in many]
@@ -429,3 +437,29 @@ def test_the_newest_recommendations_come_first_and_what_cannot_be_read_is_skippe
     records.come = [MemoryMessage(JSON.encode(many[0]))]
     assert recent.read()[:2] == [many[0], many[-1]]
     assert len(recent.read()) == N_RECENT - 1
+
+
+def test_titles_come_from_the_catalogue_and_leave_with_their_items() -> None:
+    records = Records()
+    recent = RecentRecommendations(cast(Consumer, records), CATALOGUE)
+
+    def listed(item: str, title: str) -> MemoryMessage:
+        return MemoryMessage(
+            b'{"item_id": "%s", "title": "%s"}' % (item.encode(), title.encode()), None, CATALOGUE, item
+        )
+
+    decided = [MemoryMessage(JSON.encode(recommendation(number))) for number in range(N_RECENT)]
+    records.come = [listed("hat", "Hat"), *decided, listed("cap", "Cap"), listed("hat", "Straw hat")]
+    assert len(recent.read()) == N_RECENT
+    assert recent.titles == {"hat": "Straw hat", "cap": "Cap"}
+    records.come = [MemoryMessage(None, None, CATALOGUE, "cap"), MemoryMessage(b"{", None, CATALOGUE, "hat")]
+    assert len(recent.read()) == N_RECENT
+    assert recent.titles == {"hat": "Straw hat"}
+
+
+def test_the_screen_names_items_by_the_titles_that_are_known() -> None:
+    console = Console(file=io.StringIO(), width=120, height=40)
+    titles = {"item-1001": "Straw \x1b[2Jhat"}
+    console.print(screen(full_view(), Progress(1_000_000, 80.0), [], [recommendation(1)], console.size, titles))
+    [line] = [line for line in printed(console) if "item-1000" in line]
+    assert "item-1000, Straw \ufffd[2Jhat, item-1002" in line

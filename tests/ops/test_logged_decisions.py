@@ -14,7 +14,7 @@ from streams.cli.main import run
 from streams.contract.errors import UnreadableSource
 from streams.contract.records import MSGPACK, LoggedDecision
 from streams.contract.settings import Settings
-from streams.contract.topics import DECISIONS
+from streams.contract.topics import CATALOGUE, DECISIONS
 from tests.evaluate.test_decision_explanation import decision
 
 FIRST, AGAIN, OTHER = "clickstream-3-41.0123456789ab", "clickstream-3-41.ba9876543210", "clickstream-3-4.0123456789ab"
@@ -81,6 +81,7 @@ def servers() -> Iterator[str]:
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
         for value in LOG:
             producer.produce(DECISIONS, value, b"user-7", 3)
+        producer.produce(CATALOGUE, b'{"item_id": "scarf", "title": "Red \\u001b[2Jscarf"}', b"scarf", 0)
         assert not producer.flush(60)
         yield broker.bootstrap_servers
 
@@ -91,12 +92,14 @@ def test_a_decision_is_explained_in_words_on_a_terminal_and_as_json_when_piped(
 ) -> None:
     arguments = ["--bootstrap-servers", servers, "explain", FIRST]
     assert run(arguments) == 0
-    sentences = json.loads(capsys.readouterr().out)["sentences"]
-    assert sentences[0] == "epsilon showed scarf to user-7 in slot 1 by exploration, 4 in 100."
+    found = json.loads(capsys.readouterr().out)
+    assert found["titles"] == {"scarf": "Red \x1b[2Jscarf"}
+    sentences = found["sentences"]
+    assert sentences[0] == "epsilon showed scarf (Red \x1b[2Jscarf) to user-7 in slot 1 by exploration, 4 in 100."
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "300")
     assert run(arguments) == 0
-    assert capsys.readouterr().out.splitlines() == sentences
+    assert capsys.readouterr().out.splitlines() == [sentence.replace("\x1b", "\ufffd") for sentence in sentences]
     assert run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sentences"] == sentences
     assert run(["--bootstrap-servers", servers, "explain", "clickstream-999-1"]) == 2

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
 import pytest
 
 from streams.contract.metrics import ProbabilityModels
 from streams.contract.records import decode_recommendation
-from streams.contract.topics import CLICKSTREAM, METRICS, RECOMMENDATIONS
+from streams.contract.topics import CATALOGUE, CLICKSTREAM, METRICS, RECOMMENDATIONS
 from streams.observability.metrics_view import MetricsView
 from tests.page.browser import CHROMIUM, Browser, browser
 from tests.serving.doors import DoorProcess
@@ -135,6 +136,8 @@ def test_the_second_band_shows_decisions_as_they_were_published_and_the_drawer_t
 ) -> None:
     published = [decode_recommendation(record.value) for record in shop.it.records(RECOMMENDATIONS)]
     by_id = {decision.decision_id: decision for decision in published}
+    products = [msgspec.json.decode(record.value or b"") for record in shop.it.records(CATALOGUE)]
+    listed = {product["item_id"]: product["title"] for product in products}
     user = published[-1].user_id
     in_view(page, "doing")
     page.run(
@@ -152,7 +155,7 @@ def test_the_second_band_shows_decisions_as_they_were_published_and_the_drawer_t
     )
     for decision_id, titles, propensities in shown:
         items = by_id[decision_id].items
-        assert titles == [item.item_id for item in items]
+        assert titles == [listed[item.item_id] for item in items]
         assert [float(each) for each in propensities] == pytest.approx([i.propensity for i in items], abs=0.006)
     page.run("document.querySelector('.decision .open').click()")
     text = page.wait_for("document.querySelector('dialog[open] tbody') && document.querySelector('dialog').innerText")

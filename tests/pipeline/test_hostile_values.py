@@ -33,7 +33,7 @@ from streams.core.models.scoring import Scorers
 from streams.core.policies.q_agent import N_STATES
 from streams.core.policies.reward_models import PolicyModels
 from streams.core.policies.slate_features import N_FEATURES
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.item_table import ItemTable
 from tests.fuzzing import examples
 
 NOW_MS: Final = 1_700_000_000_000
@@ -309,17 +309,17 @@ def test_no_examples_end_the_learning_fold_or_publish_what_readers_refuse(learne
 
 @settings(max_examples=examples(200))
 @given(st.lists(hostile("summary"), min_size=1, max_size=4))
-def test_no_item_ends_the_catalogue(values: list[bytes]) -> None:
-    catalogue = Catalogue(SETTINGS)
+def test_no_item_ends_the_item_table(values: list[bytes]) -> None:
+    item_table = ItemTable(SETTINGS)
     for value in [SUMMARY, *values, SUMMARY]:
         if (summary := decoded(decode_item, value)) is not None:
-            catalogue.apply([summary])
-    n = len(catalogue)
-    assert np.isfinite(catalogue.popularity[:n]).all()
-    assert np.isfinite(catalogue.ctr[:n]).all()
-    assert not np.isnan(catalogue.standing[:n]).any()
-    assert (catalogue.closeness[:n] >= 0.0).all()
-    assert all(0 <= item < n for item in [*catalogue.popular, *catalogue.newest])
+            item_table.apply([summary])
+    n = len(item_table)
+    assert np.isfinite(item_table.popularity[:n]).all()
+    assert np.isfinite(item_table.ctr[:n]).all()
+    assert not np.isnan(item_table.standing[:n]).any()
+    assert (item_table.closeness[:n] >= 0.0).all()
+    assert all(0 <= item < n for item in [*item_table.popular, *item_table.newest])
 
 
 def models() -> dict[str, bytes]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
 from streams.core.policies.slate_features import FEATURES, N_FEATURES, PACKING, padded, slate_features
-from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
 from streams.core.retrieval.context import ShopperContext, decision_context
+from streams.core.retrieval.item_table import NO_CATEGORY, ItemTable
 from streams.core.retrieval.shortlist import MAX_ITEMS, SOURCE_NAMES, Shortlist
 
 NAMES = [feature.name for feature in FEATURES]
@@ -29,8 +29,8 @@ ITEMS = {
 }
 
 
-def shop() -> Catalogue:
-    made = Catalogue(Settings())
+def shop() -> ItemTable:
+    made = ItemTable(Settings())
     made.apply(ITEMS.values())
     return made
 
@@ -50,7 +50,7 @@ def context(**others: Any) -> ShopperContext:
 
 
 def described_slates(
-    made: Catalogue, contexts: Sequence[ShopperContext], lists: Sequence[Shortlist]
+    made: ItemTable, contexts: Sequence[ShopperContext], lists: Sequence[Shortlist]
 ) -> NDArray[np.float64]:
     return slate_features(made, [decision_context(made, each) for each in contexts], padded(lists))
 
@@ -63,7 +63,7 @@ def described(contexts: ShopperContext, item_id: str, source: int = 0) -> Mappin
     return dict(zip(NAMES, features[0, 0].tolist(), strict=True))
 
 
-def plainly_described(made: Catalogue, contexts: ShopperContext, item: int, source: int) -> dict[str, float]:
+def plainly_described(made: ItemTable, contexts: ShopperContext, item: int, source: int) -> dict[str, float]:
     """The features of one item in plain Python, by name."""
     name, own = made.ids[item], made.category[item]
     before = [other for other in [*reversed(contexts.views)][:3] if other != contexts.item_id][:2]
@@ -92,7 +92,7 @@ def plainly_described(made: Catalogue, contexts: ShopperContext, item: int, sour
     }
 
 
-def closeness(made: Catalogue, source: str | None, item: int) -> float:
+def closeness(made: ItemTable, source: str | None, item: int) -> float:
     found = made.find(source)
     if found is None:
         return 0.0
@@ -109,8 +109,8 @@ def test_rows_beyond_a_shortlist_are_zero() -> None:
     assert not features[features[:, :, 0] == 0.0].any()
 
 
-@pytest.mark.parametrize("made", [Catalogue(Settings()), shop()])
-def test_no_decisions_and_empty_shortlists_have_features_of_their_shape(made: Catalogue) -> None:
+@pytest.mark.parametrize("made", [ItemTable(Settings()), shop()])
+def test_no_decisions_and_empty_shortlists_have_features_of_their_shape(made: ItemTable) -> None:
     assert described_slates(made, [], []).shape == (0, MAX_ITEMS, N_FEATURES)
     assert not described_slates(made, [context(item_id="hat")], [Shortlist([], [])]).any()
 

@@ -21,8 +21,8 @@ from streams.contract.outputs import Output
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
 from streams.contract.topics import CATALOGUE
-from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import ShopperContext, decision_context
+from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.shortlist import popular_shortlist, shortlists
 from tests.behaviour.small_shop import SETTINGS, Shop
 
@@ -45,7 +45,7 @@ def context(current: int) -> ShopperContext:
     return ShopperContext(f"i{current}", f"c{current % 3}", views, ["i2", "i4"], [*views], {"c1": 1.0}, None, NOW_MS)
 
 
-def proposed(made: Catalogue) -> list[list[str]]:
+def proposed(made: ItemTable) -> list[list[str]]:
     """Everything that retrieval proposes to some shoppers."""
     contexts = [decision_context(made, context(current)) for current in range(0, N_ITEMS, 4)]
     found = [*shortlists(made, contexts, 20), *(popular_shortlist(made, each, 20) for each in contexts)]
@@ -68,7 +68,7 @@ changes = st.lists(
 def test_in_any_order_retrieval_proposes_what_is_listed_as_if_there_were_nothing_else(
     steps: list[tuple[list[tuple[int, str]], list[int]]],
 ) -> None:
-    made = Catalogue(KNOWN)
+    made = ItemTable(KNOWN)
     listed: dict[str, bool] = {}
     popularity: dict[int, float] = {}
     for records, visited in steps:
@@ -81,7 +81,7 @@ def test_in_any_order_retrieval_proposes_what_is_listed_as_if_there_were_nothing
         # Popularity that falls as well as rises.
         popularity = {number: value * (0.5 if number % 2 else 3.0) for number, value in popularity.items()}
         made.apply([summary(number, value) for number, value in popularity.items()])
-    afresh = Catalogue(KNOWN)
+    afresh = ItemTable(KNOWN)
     afresh.apply_listing(CatalogueItem(item_id=name, available=there) for name, there in listed.items())
     afresh.apply(summary(number, value) for number, value in popularity.items())
     assert tops(made) == tops(afresh)
@@ -90,14 +90,14 @@ def test_in_any_order_retrieval_proposes_what_is_listed_as_if_there_were_nothing
         assert {item for each in proposed(made) for item in each} <= available
 
 
-def tops(made: Catalogue) -> list[list[str]]:
+def tops(made: ItemTable) -> list[list[str]]:
     """The lists of the most popular and of the newest items, by name."""
     by_category = [made.popular_in(made.find_category(f"c{number}")) for number in range(3)]
     return [[made.ids[item] for item in top] for top in (made.popular, made.newest, *by_category)]
 
 
 def test_a_full_shop_that_hides_its_most_popular_items_proposes_the_next_ones() -> None:
-    made = Catalogue(KNOWN)
+    made = ItemTable(KNOWN)
     made.apply([summary(number, 1.0 + number) for number in range(N_ITEMS)])
     made.apply_listing([CatalogueItem(item_id=f"i{number}", available=number < 10) for number in range(N_ITEMS)])
     assert [made.ids[item] for item in made.popular] == [f"i{number}" for number in range(9, -1, -1)]
@@ -187,7 +187,7 @@ def test_what_is_no_item_is_refused(key: bytes, change: dict[str, Any]) -> None:
 
 
 def test_an_evicted_item_that_comes_back_is_hidden_still() -> None:
-    made = Catalogue(msgspec.structs.replace(SETTINGS, items=Items(max_items=8)))
+    made = ItemTable(msgspec.structs.replace(SETTINGS, items=Items(max_items=8)))
     made.apply_listing([CatalogueItem(item_id=f"i{number}", available=number != 3) for number in range(N_ITEMS)])
     for number in range(N_ITEMS):
         made.apply([summary(number, 1.0)])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
-from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import ShopperContext, decision_context
+from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.rules import LAST_ITEMS
 from streams.core.retrieval.shortlist import SOURCE_NAMES, Shortlist, shortlists
 from tests.retrieval.plain import QUOTAS, plain_shortlist
@@ -23,10 +23,10 @@ def shop(
     n_items: int = 200,
     neighbours: Mapping[int, Sequence[int]] | None = None,
     bought: Mapping[int, Sequence[int]] | None = None,
-) -> Catalogue:
+) -> ItemTable:
     """Item ``n`` is in the category ``n % 3``; lower numbers are more popular, higher ones newer."""
     beside = {n: [(n + step) % n_items for step in range(1, 20)] for n in range(n_items)} | dict(neighbours or {})
-    made = Catalogue(SETTINGS)
+    made = ItemTable(SETTINGS)
     made.apply(
         ItemSummary(
             f"item-{n}",
@@ -71,12 +71,12 @@ def context(
     return ShopperContext(**(nothing | others))
 
 
-def shortlist(made: Catalogue, asked: ShopperContext, size: int) -> Shortlist:
+def shortlist(made: ItemTable, asked: ShopperContext, size: int) -> Shortlist:
     (found,) = shortlists(made, [decision_context(made, asked)], size)
     return found
 
 
-def proposed(made: Catalogue, asked: ShopperContext, size: int = 20) -> dict[str, list[int]]:
+def proposed(made: ItemTable, asked: ShopperContext, size: int = 20) -> dict[str, list[int]]:
     """Items by the source that proposed them."""
     found = shortlist(made, asked, size)
     return {
@@ -130,7 +130,7 @@ def test_many_at_once_are_as_plain_python_makes_them_one_by_one(
 
 @given(st.lists(contexts, max_size=8))
 def test_those_of_a_new_shop_are_as_plain_python_makes_them(asked: list[ShopperContext]) -> None:
-    made = Catalogue(SETTINGS)
+    made = ItemTable(SETTINGS)
     for global_table in ([], [ItemSummary("item-1", None, None, 0, 0, 1.0, 0.0, 0.0, ["item-2"], [1.0])]):
         made.apply(global_table)
         together = shortlists(made, [decision_context(made, each) for each in asked], 20)
@@ -154,8 +154,8 @@ def test_what_a_kind_cannot_fill_goes_to_the_others() -> None:
     assert counts == {"related": 0, "trending": 0, "cart": 0, "bought": 0, "popular": 20}
 
 
-def test_an_empty_catalogue_proposes_nothing() -> None:
-    assert shortlist(Catalogue(SETTINGS), context(), 20) == Shortlist([], [])
+def test_an_empty_item_table_proposes_nothing() -> None:
+    assert shortlist(ItemTable(SETTINGS), context(), 20) == Shortlist([], [])
 
 
 def test_related_are_the_neighbours_of_the_sessions_last_items_the_last_counting_most() -> None:

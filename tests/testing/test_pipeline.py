@@ -60,10 +60,10 @@ def test_global_tables_change_by_refresh_alone() -> None:
     pipeline = shopped()
     pipeline.behaviour.drain()
     pipeline.learn()
-    assert not pipeline.catalogue.ids
+    assert not pipeline.item_table.ids
     assert pipeline.scorers.version("purchase") == 0
     pipeline.refresh()
-    assert set(pipeline.catalogue.ids) == {"item-0", "item-1", "item-2"}
+    assert set(pipeline.item_table.ids) == {"item-0", "item-1", "item-2"}
     assert pipeline.scorers.version("purchase") > 0
 
 
@@ -71,7 +71,7 @@ def test_a_pipeline_begins_with_the_global_tables_of_another() -> None:
     other = shopped()
     other.run()
     pipeline = Pipeline(global_tables=other.global_tables)
-    assert set(pipeline.catalogue.ids) == set(other.catalogue.ids)
+    assert set(pipeline.item_table.ids) == set(other.item_table.ids)
     assert pipeline.scorers.version("purchase") == other.scorers.version("purchase")
 
 

@@ -12,7 +12,7 @@ from streams.contract.topics import DECISIONS, RECOMMENDATIONS
 from streams.core.behaviour.slate_choices import Chooser, DecisionRequest, SlateChoice
 from streams.core.policies.choice import Deciding
 from streams.core.policies.reward_models import PolicyModels
-from streams.core.retrieval.catalogue import Catalogue
+from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.shortlist import reason_of
 from streams.core.sampling import sampled
 
@@ -49,7 +49,7 @@ class Decider:
         self,
         settings: Settings,
         partition: int,
-        catalogue: Catalogue,
+        item_table: ItemTable,
         models: PolicyModels,
         policies: Mapping[str, Deciding],
     ) -> None:
@@ -57,7 +57,7 @@ class Decider:
         self._partition = partition
         self._models = models
         self._policies = policies
-        self._chooser = Chooser(settings, catalogue, models, policies)
+        self._chooser = Chooser(settings, item_table, models, policies)
 
     def decide(self, requests: Sequence[DecisionRequest], shadows: Sequence[str]) -> list[Decided]:
         """Makes all decisions.

@@ -56,8 +56,8 @@ from streams.core.policies.choice import deciding_policies
 from streams.core.policies.q_agent import session_state
 from streams.core.policies.reward_models import PolicyModels
 from streams.core.policies.slate_features import SLOT_PACKING, slot_sources
-from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import decision_context
+from streams.core.retrieval.item_table import ItemTable
 
 _COUNTED: Final = {kind: f"kinds.{kind}" for kind in EVENT_KINDS}
 
@@ -79,7 +79,7 @@ class BehaviourFold:
     """``(user rows, events) -> (user rows, predictions, recommendations, decisions, examples, signals)``.
 
     Args:
-        catalogue: The items global table.
+        item_table: The items global table.
         scorers: The targets' weights, from the models global table.
         models: What the policies have learned, from the models global table.
 
@@ -91,9 +91,9 @@ class BehaviourFold:
     changelog = USERS_CHANGELOG
     schema, oldest_schema = USER_ROWS.schema, USER_ROWS.oldest
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, scorers: Scorers, models: PolicyModels) -> None:
+    def __init__(self, settings: Settings, item_table: ItemTable, scorers: Scorers, models: PolicyModels) -> None:
         self.settings = settings
-        self.catalogue = catalogue
+        self.item_table = item_table
         self.scorers = scorers
         self.models = models
         self.policies = deciding_policies(settings.decisions)
@@ -138,7 +138,7 @@ class BehaviourFold:
     def open(self, row: PartitionRow, partition: int, rows: Iterable[tuple[bytes, bytes]]) -> BehaviourState:
         deadlines = Deadlines((key, _read_header(value).deadline_ms) for key, value in rows)
         attribution = Attribution(self.settings.decisions, partition)
-        decider = Decider(self.settings, partition, self.catalogue, self.models, self.policies)
+        decider = Decider(self.settings, partition, self.item_table, self.models, self.policies)
         return BehaviourState(row, partition, deadlines, attribution, decider)
 
     def keys(self, state: BehaviourState, events: Sequence[tuple[int, TimedEvent]]) -> Iterable[bytes]:
@@ -540,7 +540,7 @@ class _Batch:
             count("decisions_displaced")
             self._close(offset, row, displaced)
         excluded = fold.exclusions.excluded(row, now_ms)
-        context = decision_context(fold.catalogue, shopper_context(row, event, now_ms, excluded))
+        context = decision_context(fold.item_table, shopper_context(row, event, now_ms, excluded))
         state = session_state(row.session, bool(row.affinities.cart))
         transition = None
         # Among candidates of the caller the Q agent has no source to choose: its transition goes on.

@@ -17,8 +17,8 @@ from streams.core.policies.choice import Deciding, decide
 from streams.core.policies.q_agent import action_masks
 from streams.core.policies.reward_models import PolicyModels
 from streams.core.policies.slate_features import N_FEATURES, PACKING, SLOT_PACKING, padded, slate_features
-from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import DecisionContext
+from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.shortlist import (
     MAX_ITEMS,
     Shortlist,
@@ -112,10 +112,10 @@ class Chooser:
     """
 
     def __init__(
-        self, settings: Settings, catalogue: Catalogue, models: PolicyModels, policies: Mapping[str, Deciding]
+        self, settings: Settings, item_table: ItemTable, models: PolicyModels, policies: Mapping[str, Deciding]
     ) -> None:
         self._settings = settings
-        self._catalogue = catalogue
+        self._item_table = item_table
         self._models = models
         self._policies = policies
         self._scored_by = learner_of(settings.decisions.q_filled_by, settings.decisions.policies) or ""
@@ -137,11 +137,11 @@ class Chooser:
         self, requests: Sequence[DecisionRequest], policies: Sequence[str], *, is_given: bool
     ) -> tuple[list[Shortlist], list[list[str]], list[dict[str, list[str]]]]:
         """Returns the shortlist of each request, the names of its items, and those that rules left out."""
-        catalogue, size = self._catalogue, self._settings.decisions.shortlist
+        item_table, size = self._item_table, self._settings.decisions.shortlist
         if is_given:
             given = [each.candidates or () for each in requests]
             names = [
-                catalogue.listing.accepted([item for item in items if item not in each.excluded])
+                item_table.listing.accepted([item for item in items if item not in each.excluded])
                 for each, items in zip(requests, given, strict=True)
             ]
             dropped = [
@@ -150,15 +150,15 @@ class Chooser:
             ]
             for place, policy in enumerate(policies):
                 if policy == POPULAR:
-                    names[place] = most_popular_first(catalogue, names[place])
-            found = [given_shortlist(catalogue, each) for each in names]
+                    names[place] = most_popular_first(item_table, names[place])
+            found = [given_shortlist(item_table, each) for each in names]
             return found, names, [*map(_by_rule, requests, dropped)]
-        found = shortlists(catalogue, [each.context for each in requests], size)
+        found = shortlists(item_table, [each.context for each in requests], size)
         for place, policy in enumerate(policies):
             if policy == POPULAR:
-                found[place] = popular_shortlist(catalogue, requests[place].context, size)
-        names = [[*map(catalogue.ids.__getitem__, each.items)] for each in found]
-        dropped = [[*map(catalogue.ids.__getitem__, each.left_out)] for each in found]
+                found[place] = popular_shortlist(item_table, requests[place].context, size)
+        names = [[*map(item_table.ids.__getitem__, each.items)] for each in found]
+        dropped = [[*map(item_table.ids.__getitem__, each.left_out)] for each in found]
         return found, names, [*map(_by_rule, requests, dropped)]
 
     def _choose_alike(
@@ -167,7 +167,7 @@ class Chooser:
         contexts = [each.context for each in requests]
         candidates, names, left_out = self._list(requests, policies, is_given=shape.is_given)
         listed = padded(candidates, shape.width)
-        features = slate_features(self._catalogue, contexts, listed)
+        features = slate_features(self._item_table, contexts, listed)
         masks = None if shape.is_given else action_masks(listed.sources)
         chosen = decide(
             policies,

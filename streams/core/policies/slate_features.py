@@ -14,8 +14,8 @@ from streams.contract.arrays import BoolArray, Float64Array, Int64Array
 from streams.contract.records import BY_CALLER
 from streams.core.features.groups import Grouping
 from streams.core.policies.feature_packing import FeaturePacking
-from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
 from streams.core.retrieval.context import DecisionContext
+from streams.core.retrieval.item_table import NO_CATEGORY, NOBODY, ItemTable
 from streams.core.retrieval.shortlist import MAX_ITEMS, SOURCE_NAMES, Shortlist
 
 _NONE: Final = -2
@@ -60,16 +60,16 @@ class _Slates:
         price_distance: Of the log price from the shopper's usual one, not a number where one of them is unknown.
     """
 
-    def __init__(self, catalogue: Catalogue, contexts: Sequence[DecisionContext], shortlists: Padded) -> None:
-        self.catalogue, self.contexts = catalogue, contexts
+    def __init__(self, item_table: ItemTable, contexts: Sequence[DecisionContext], shortlists: Padded) -> None:
+        self.item_table, self.contexts = item_table, contexts
         items = self.items = shortlists.items
         self.sources = shortlists.sources
-        self.ctr = _CTR_SCALE * catalogue.ctr[items]
-        self.closeness = _closeness(catalogue, contexts, items)
-        self.category = np.where(catalogue.category[items] == NO_CATEGORY, _NONE, catalogue.category[items])
+        self.ctr = _CTR_SCALE * item_table.ctr[items]
+        self.closeness = _closeness(item_table, contexts, items)
+        self.category = np.where(item_table.category[items] == NO_CATEGORY, _NONE, item_table.category[items])
         self.category_share = _category_share(contexts, self.category)
         usual = np.array([np.nan if each.usual_log_price is None else each.usual_log_price for each in contexts])
-        self.price_distance = np.abs(catalogue.log_price[items] - usual[:, None])
+        self.price_distance = np.abs(item_table.log_price[items] - usual[:, None])
         self.price_is_unknown = np.isnan(self.price_distance)
         self.timestamp_ms = np.array([each.timestamp_ms for each in contexts])[:, None]
         self.own_category = np.array([each.category for each in contexts])[:, None]
@@ -119,7 +119,7 @@ FEATURES: Final = (
         "log_popularity",
         "popular",
         "logarithm of the item's popularity",
-        lambda at: _LOG_POPULARITY_SCALE * at.catalogue.log_popularity[at.items],
+        lambda at: _LOG_POPULARITY_SCALE * at.item_table.log_popularity[at.items],
     ),
     SlateFeature("ctr", "clicked", "click-through rate of the item", lambda at: at.ctr),
     SlateFeature(
@@ -164,7 +164,7 @@ FEATURES: Final = (
         "new",
         "new",
         "item came to the shop in the last day",
-        lambda at: at.timestamp_ms - at.catalogue.first_seen_ms[at.items] < _NEW_MS,
+        lambda at: at.timestamp_ms - at.item_table.first_seen_ms[at.items] < _NEW_MS,
     ),
     *(_of_source(number, name) for number, name in enumerate(SOURCE_NAMES)),
     SlateFeature(
@@ -189,7 +189,7 @@ FINGERPRINT: Final = crc32("\n".join(feature.name for feature in FEATURES).encod
 """Equal for equal features only; what learned on others is refused."""
 
 
-def slate_features(catalogue: Catalogue, contexts: Sequence[DecisionContext], shortlists: Padded) -> Float64Array:
+def slate_features(item_table: ItemTable, contexts: Sequence[DecisionContext], shortlists: Padded) -> Float64Array:
     """Describes every item of every shortlist; a decision's features have the same bits in any batch.
 
     Returns:
@@ -199,7 +199,7 @@ def slate_features(catalogue: Catalogue, contexts: Sequence[DecisionContext], sh
     features = np.zeros((*there.shape, N_FEATURES))
     if not there.any():
         return features
-    slates = _Slates(catalogue, contexts, shortlists)
+    slates = _Slates(item_table, contexts, shortlists)
     for column, feature in enumerate(FEATURES):
         features[:, :, column] = feature.values(slates)
     features[~there] = 0.0
@@ -216,14 +216,14 @@ def slot_sources(packed: bytes) -> list[str]:
     return [_SOURCE_BY_FLAG.get(flags & _SOURCE_FLAGS, BY_CALLER) for flags in SLOT_PACKING.flags(packed)]
 
 
-def _closeness(catalogue: Catalogue, contexts: Sequence[DecisionContext], items: Int64Array) -> Float64Array:
+def _closeness(item_table: ItemTable, contexts: Sequence[DecisionContext], items: Int64Array) -> Float64Array:
     last_items = np.array([*map(_last_items, contexts)]).T
     shares = np.zeros((_LAST_ITEMS, *items.shape))
-    compared = items.astype(catalogue.neighbours.dtype)[:, :, None]
+    compared = items.astype(item_table.neighbours.dtype)[:, :, None]
     for share, before in zip(shares, last_items, strict=True):
-        match = np.flatnonzero((catalogue.neighbours[before][:, None, :] == compared) & (before >= 0)[:, None, None])
-        which, place = np.divmod(match, catalogue.neighbours.shape[1])
-        share.ravel()[which] = catalogue.closeness[before[which // items.shape[1]], place]
+        match = np.flatnonzero((item_table.neighbours[before][:, None, :] == compared) & (before >= 0)[:, None, None])
+        which, place = np.divmod(match, item_table.neighbours.shape[1])
+        share.ravel()[which] = item_table.closeness[before[which // items.shape[1]], place]
     return shares
 
 

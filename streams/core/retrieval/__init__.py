@@ -1,1 +1,1 @@
-"""Candidate generation: the catalogue of items, and the shortlist of items that could be shown."""
+"""Candidate generation: the item table, and the shortlist of items that could be shown."""

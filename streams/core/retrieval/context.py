@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from streams.core.retrieval.catalogue import NOBODY, Catalogue
+from streams.core.retrieval.item_table import NOBODY, ItemTable
 
 
 class ShopperContext(msgspec.Struct, frozen=True, gc=False):
@@ -32,19 +32,19 @@ class ShopperContext(msgspec.Struct, frozen=True, gc=False):
 
 
 class DecisionContext(msgspec.Struct, frozen=True, gc=False):
-    """A context in the catalogue's indices; an item that is not in it is :data:`NOBODY`, except where noted.
+    """A context in the item table's indices; an item that is not in it is :data:`NOBODY`, except where noted.
 
     Attributes:
-        item: The event's item; ``None`` if it has none that is in the catalogue.
+        item: The event's item; ``None`` if it has none that is in the item table.
         category: Category that the event names.
         recent: Viewed items, most recent first.
-        repeated: Items viewed more than once, most recent first; without those that are not in the catalogue.
-        cart: Items in the cart, newest first; without those that are not in the catalogue.
+        repeated: Items viewed more than once, most recent first; without those that are not in the item table.
+        cart: Items in the cart, newest first; without those that are not in the item table.
         session: Items viewed in this session, most recent first.
         favourite: The shopper's strongest category, :data:`NO_CATEGORY` for none.
         categories: All categories of the shopper.
         shares: Share of each of them.
-        excluded: Items that may not be shown; without those that are not in the catalogue.
+        excluded: Items that may not be shown; without those that are not in the item table.
     """
 
     item: int | None
@@ -61,23 +61,23 @@ class DecisionContext(msgspec.Struct, frozen=True, gc=False):
     excluded: Sequence[int] = ()
 
 
-def decision_context(catalogue: Catalogue, context: ShopperContext) -> DecisionContext:
+def decision_context(item_table: ItemTable, context: ShopperContext) -> DecisionContext:
     """Looks up the indices of a context, once for retrieval and ranking."""
     views, shares = context.views, context.category_shares
-    recent, times = catalogue.number(reversed(views)), [*reversed(views.values())]
+    recent, times = item_table.number(reversed(views)), [*reversed(views.values())]
     has_repeated = max(times, default=0) > 1
     return DecisionContext(
-        catalogue.find(context.item_id),
-        catalogue.find_category(context.category),
+        item_table.find(context.item_id),
+        item_table.find_category(context.category),
         recent,
         [item for item, n in zip(recent, times, strict=True) if n > 1 and item != NOBODY] if has_repeated else [],
-        catalogue.find_all(reversed(context.cart_items)) if context.cart_items else [],
-        catalogue.number(context.session_items),
+        item_table.find_all(reversed(context.cart_items)) if context.cart_items else [],
+        item_table.number(context.session_items),
         # The greater name among equal shares: the result must not depend on the order of the dictionary.
-        catalogue.find_category(max(zip(shares.values(), shares, strict=True))[1] if shares else None),
-        catalogue.find_categories(shares),
+        item_table.find_category(max(zip(shares.values(), shares, strict=True))[1] if shares else None),
+        item_table.find_categories(shares),
         [*shares.values()],
         context.usual_log_price,
         context.timestamp_ms,
-        catalogue.find_all(context.excluded) if context.excluded else (),
+        item_table.find_all(context.excluded) if context.excluded else (),
     )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.contract.arrays import Float64Array, Int64Array
-from streams.core.retrieval.catalogue import NOBODY, Catalogue
+from streams.core.retrieval.item_table import NOBODY, ItemTable
 from streams.core.retrieval.rules import LAST_ITEMS, RECENCY, RETURN
 
 _ScalarT = TypeVar("_ScalarT", bound=np.generic)
@@ -17,7 +17,7 @@ _RECENCIES: Final = np.array(RECENCY)[:, None]
 _RETURNS: Final = RETURN / np.arange(1, LAST_ITEMS)
 
 
-def related(catalogue: Catalogue, last_items: Int64Array, size: int) -> Int64Array:
+def related(item_table: ItemTable, last_items: Int64Array, size: int) -> Int64Array:
     """Ranks the items that each session's last items lead to, most probable first, without the current item.
 
     Args:
@@ -27,13 +27,13 @@ def related(catalogue: Catalogue, last_items: Int64Array, size: int) -> Int64Arr
     Returns:
         The first ``size`` of each session, :data:`NOBODY` padded, ``(n_sessions, size)``.
     """
-    neighbours = np.where(last_items[:, :, None] >= 0, catalogue.neighbours[last_items], NOBODY)
-    closeness = catalogue.closeness[last_items] * _RECENCIES
+    neighbours = np.where(last_items[:, :, None] >= 0, item_table.neighbours[last_items], NOBODY)
+    closeness = item_table.closeness[last_items] * _RECENCIES
     items = _side_by_side(neighbours, last_items[:, 1:])
     scores = _scores(items, _side_by_side(closeness, np.broadcast_to(_RETURNS, (len(last_items), len(_RETURNS)))))
     scores[items == last_items[:, :1]] = -np.inf
-    if len(catalogue.listing):
-        scores[catalogue.hidden[items]] = -np.inf
+    if len(item_table.listing):
+        scores[item_table.hidden[items]] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, :size]
     # Plain indexing and assignment: take_along_axis and pad take several times as long for one session.
     sessions = np.arange(len(items))[:, None]

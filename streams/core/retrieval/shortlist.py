@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from streams.contract.records import BY_CALLER, NO_SOURCE
-from streams.core.retrieval.catalogue import NO_CATEGORY, NOBODY, Catalogue
 from streams.core.retrieval.context import DecisionContext
+from streams.core.retrieval.item_table import NO_CATEGORY, NOBODY, ItemTable
 from streams.core.retrieval.related import related
 from streams.core.retrieval.rules import LAST_ITEMS
 
@@ -23,7 +23,7 @@ class Shortlist(NamedTuple):
     """Items that may be shown, and which source proposed each.
 
     Attributes:
-        items: Indices into the catalogue, :data:`NOBODY` for a caller's candidate that is not in it, ``(n_items,)``.
+        items: Indices into the item table, :data:`NOBODY` for a caller's candidate that is not in it, ``(n_items,)``.
         sources: Places in :data:`SOURCE_NAMES`, :data:`NO_SOURCE` for a caller's candidate, ``(n_items,)``.
         left_out: Excluded items that were among the first of a source.
     """
@@ -54,10 +54,10 @@ class CandidateSource(NamedTuple):
     """
 
     share: float
-    propose: Callable[[Catalogue, DecisionContext, Lookups], list[int]]
+    propose: Callable[[ItemTable, DecisionContext, Lookups], list[int]]
 
 
-def shortlists(catalogue: Catalogue, contexts: Sequence[DecisionContext], size: int) -> list[Shortlist]:
+def shortlists(item_table: ItemTable, contexts: Sequence[DecisionContext], size: int) -> list[Shortlist]:
     """Proposes at most ``size`` items for each context, never the current one or an excluded one, none twice.
 
     Every source gets its share, as far as it has candidates; then they fill up in their order. The first source that
@@ -65,33 +65,33 @@ def shortlists(catalogue: Catalogue, contexts: Sequence[DecisionContext], size: 
     """
     if not contexts:
         return []
-    led_to = related(catalogue, np.array([*map(_last_items, contexts)], np.int64), size).tolist()
-    popular = _popular(catalogue)
+    led_to = related(item_table, np.array([*map(_last_items, contexts)], np.int64), size).tolist()
+    popular = _popular(item_table)
     sources = CANDIDATE_SOURCES.values()
     quotas = [round(size * source.share) or 1 for source in sources]
     found = []
     for context, items in zip(contexts, led_to, strict=True):
         lookups = Lookups(items, popular)
-        proposals = [source.propose(catalogue, context, lookups) for source in sources]
+        proposals = [source.propose(item_table, context, lookups) for source in sources]
         found.append(_fill(proposals, quotas, context, size))
     return found
 
 
-def popular_shortlist(catalogue: Catalogue, context: DecisionContext, size: int) -> Shortlist:
+def popular_shortlist(item_table: ItemTable, context: DecisionContext, size: int) -> Shortlist:
     """Proposes the most popular items of the shop, best first, without the current one."""
-    items = [item for item in catalogue.popular if item != context.item and item not in context.excluded][:size]
-    left_out = [item for item in catalogue.popular[:size] if item in context.excluded] if context.excluded else ()
+    items = [item for item in item_table.popular if item != context.item and item not in context.excluded][:size]
+    left_out = [item for item in item_table.popular[:size] if item in context.excluded] if context.excluded else ()
     return Shortlist(items, [SOURCE_NAMES.index("popular")] * len(items), left_out)
 
 
-def given_shortlist(catalogue: Catalogue, candidates: Sequence[str]) -> Shortlist:
+def given_shortlist(item_table: ItemTable, candidates: Sequence[str]) -> Shortlist:
     """Looks up the candidates of a caller, in their order."""
-    return Shortlist(catalogue.number(candidates), [NO_SOURCE] * len(candidates))
+    return Shortlist(item_table.number(candidates), [NO_SOURCE] * len(candidates))
 
 
-def most_popular_first(catalogue: Catalogue, candidates: Sequence[str]) -> list[str]:
+def most_popular_first(item_table: ItemTable, candidates: Sequence[str]) -> list[str]:
     """Orders the candidates of a caller as the whole shop likes them; those that were never seen are last."""
-    standing = catalogue.standing[catalogue.number(candidates)]
+    standing = item_table.standing[item_table.number(candidates)]
     return [candidates[place] for place in np.argsort(-standing, kind="stable").tolist()]
 
 
@@ -135,44 +135,44 @@ def _last_items(context: DecisionContext) -> list[int]:
     return (last_items + [NOBODY] * LAST_ITEMS)[:LAST_ITEMS]
 
 
-def _related(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+def _related(item_table: ItemTable, context: DecisionContext, lookups: Lookups) -> list[int]:
     items = lookups.related
     return items[: items.index(NOBODY)] if items[-1] == NOBODY else items
 
 
-def _trending(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+def _trending(item_table: ItemTable, context: DecisionContext, lookups: Lookups) -> list[int]:
     category = context.category
     if category == NO_CATEGORY and context.item is not None:
-        category = int(catalogue.category[context.item])
+        category = int(item_table.category[context.item])
     favourite = context.favourite
     if favourite == category:
-        return catalogue.popular_in(category)
-    return catalogue.popular_in(category) + catalogue.popular_in(favourite)
+        return item_table.popular_in(category)
+    return item_table.popular_in(category) + item_table.popular_in(favourite)
 
 
-def _cart(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
-    return catalogue.offered(context.cart + context.repeated)
+def _cart(item_table: ItemTable, context: DecisionContext, lookups: Lookups) -> list[int]:
+    return item_table.offered(context.cart + context.repeated)
 
 
-def _bought(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+def _bought(item_table: ItemTable, context: DecisionContext, lookups: Lookups) -> list[int]:
     """Orders what was bought together with the cart, last item first, and with the current item, in turn."""
     carried, current = context.cart, context.item
     sources = carried if current is None or current in carried else [*carried, current]
-    lists = [catalogue.bought[item] for item in sources if item in catalogue.bought]
+    lists = [item_table.bought[item] for item in sources if item in item_table.bought]
     if not lists:
         return []
     in_turn = chain.from_iterable(zip_longest(*lists))
-    return catalogue.offered([item for item in dict.fromkeys(in_turn) if item is not None and item not in carried])
+    return item_table.offered([item for item in dict.fromkeys(in_turn) if item is not None and item not in carried])
 
 
-def _popular(catalogue: Catalogue) -> list[int]:
-    popular = catalogue.popular
-    return [*popular[:_NEW], *catalogue.newest[:_NEW], *popular[_NEW:MAX_ITEMS]]
+def _popular(item_table: ItemTable) -> list[int]:
+    popular = item_table.popular
+    return [*popular[:_NEW], *item_table.newest[:_NEW], *popular[_NEW:MAX_ITEMS]]
 
 
-def _popular_or_new(catalogue: Catalogue, context: DecisionContext, lookups: Lookups) -> list[int]:
+def _popular_or_new(item_table: ItemTable, context: DecisionContext, lookups: Lookups) -> list[int]:
     # Popular items further down take the places of those that may not be shown to this shopper.
-    return lookups.popular + catalogue.popular[MAX_ITEMS:] if context.excluded else lookups.popular
+    return lookups.popular + item_table.popular[MAX_ITEMS:] if context.excluded else lookups.popular
 
 
 CANDIDATE_SOURCES: Final[Mapping[str, CandidateSource]] = MappingProxyType(

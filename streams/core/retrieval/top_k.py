@@ -18,7 +18,7 @@ class TopLists:
     """Lists of item indices, best first.
 
     Sums that decay at one rate keep their order until something is added. So unless an item has lost popularity, the
-    new best items are among the old best and the changed ones, and the rest of the catalogue need not be read.
+    new best items are among the old best and the changed ones, and the rest of the item table need not be read.
     """
 
     def __init__(self) -> None:

@@ -23,6 +23,7 @@ class RewardedDecision(msgspec.Struct, frozen=True, kw_only=True):
         rewards: Reward of each slot.
         source_probability: Probability of the source that the Q agent chose; 1 for other policies.
         given: Whether the shortlist is the caller's; then every policy, the Q agent too, drew from all of it.
+        titles: Title of each item of the shortlist that has one in the shop's catalogue; for readers.
     """
 
     decision_id: str
@@ -36,6 +37,7 @@ class RewardedDecision(msgspec.Struct, frozen=True, kw_only=True):
     rewards: list[float]
     source_probability: float = 1.0
     given: bool = False
+    titles: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class FrozenModel(msgspec.Struct, frozen=True, kw_only=True):

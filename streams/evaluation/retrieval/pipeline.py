@@ -12,8 +12,8 @@ from streams.contract.records import decode_item, decode_item_signals
 from streams.contract.settings import Settings
 from streams.core.behaviour.item_signals import ItemSignals
 from streams.core.items.fold import ItemRow, ItemsFold
-from streams.core.retrieval.catalogue import Catalogue
 from streams.core.retrieval.context import ShopperContext, decision_context
+from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.shortlist import shortlists
 from streams.evaluation.retrieval.next_item import LIST_SIZE
 
@@ -25,7 +25,7 @@ class PipelineRecommender:
 
     def __init__(self, settings: Settings) -> None:
         settings = replace(settings, kafka=replace(settings.kafka, partitions=1))
-        self._catalogue = Catalogue(settings)
+        self._item_table = ItemTable(settings)
         self._fold = ItemsFold(settings)
         self._state = self._fold.open(PartitionRow(), 0, [])
         self._rows: dict[bytes, ItemRow | None] = {}
@@ -45,7 +45,7 @@ class PipelineRecommender:
         for offset, event, before in self._events:
             item_signals.add(offset, event, event.item_id or "", event.kind, list(before))
         self._events.clear()
-        self._catalogue.apply(decode_item(summary.value) for summary in self._folded(item_signals.outputs()))
+        self._item_table.apply(decode_item(summary.value) for summary in self._folded(item_signals.outputs()))
 
     def recommend(self, last_items: Sequence[str], timestamp_ms: int) -> Sequence[str]:
         context = ShopperContext(
@@ -58,8 +58,8 @@ class PipelineRecommender:
             usual_log_price=None,
             timestamp_ms=timestamp_ms,
         )
-        (shortlist,) = shortlists(self._catalogue, [decision_context(self._catalogue, context)], LIST_SIZE)
-        return [self._catalogue.ids[item] for item in shortlist.items]
+        (shortlist,) = shortlists(self._item_table, [decision_context(self._item_table, context)], LIST_SIZE)
+        return [self._item_table.ids[item] for item in shortlist.items]
 
     def _folded(self, outputs: Sequence[Output]) -> list[Output]:
         events = []

@@ -1,4 +1,4 @@
-"""The catalogue says what the global table said last, however it came, and its top lists are those of a full sort."""
+"""The item table says what the global table said last, however it came, and its top lists are those of a full sort."""
 
 from collections.abc import Sequence
 from math import inf, log, log2, nan
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
 from streams.core.retrieval import top_k
-from streams.core.retrieval.catalogue import NO_CATEGORY, Catalogue
+from streams.core.retrieval.item_table import NO_CATEGORY, ItemTable
 
 HALF_LIFE_MS = 100_000
 SETTINGS = Settings(items=Items(half_life_s=HALF_LIFE_MS / 1000, neighbours=3))
@@ -36,8 +36,8 @@ def summary(
     )
 
 
-def catalogue(*summaries: ItemSummary) -> Catalogue:
-    made = Catalogue(SETTINGS)
+def item_table(*summaries: ItemSummary) -> ItemTable:
+    made = ItemTable(SETTINGS)
     made.apply(summaries)
     return made
 
@@ -54,7 +54,7 @@ summaries = st.builds(
 )
 
 
-def by_id(made: Catalogue) -> dict[str, list[str]]:
+def by_id(made: ItemTable) -> dict[str, list[str]]:
     """All lists, as item ids."""
     lists = {"popular": made.popular, "newest": made.newest}
     lists |= {name: made.popular_in(made.find_category(name)) for name in ("hats", "shoes", "bags")}
@@ -68,7 +68,7 @@ def test_lists_are_those_of_a_full_sort_however_the_feed_is_cut(
     with pytest.MonkeyPatch.context() as patch:
         for name in ("N_OVERALL", "N_CATEGORY", "N_NEWEST"):
             patch.setattr(top_k, name, 4)
-        at_once, piecemeal = catalogue(*global_table), Catalogue(SETTINGS)
+        at_once, piecemeal = item_table(*global_table), ItemTable(SETTINGS)
         left = global_table
         while left:
             size = data.draw(st.integers(1, len(left)))
@@ -95,7 +95,7 @@ def test_lists_are_those_of_a_full_sort_however_the_feed_is_cut(
 def test_the_order_in_which_items_arrive_does_not_matter(global_table: list[ItemSummary], random: object) -> None:
     shuffled = list(global_table)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis' random is typed as an object only
-    one, other = catalogue(*global_table), catalogue(*shuffled)
+    one, other = item_table(*global_table), item_table(*shuffled)
     assert by_id(one) == by_id(other)
     for item_id in one.ids:
         mine, theirs = one.find(item_id), other.find(item_id)
@@ -109,13 +109,13 @@ def test_the_order_in_which_items_arrive_does_not_matter(global_table: list[Item
 
 def test_equally_popular_items_are_listed_alike_in_whatever_order_they_arrive() -> None:
     global_table = [summary(f"item-{number}", "hats") for number in range(100)]
-    lists = by_id(catalogue(*global_table))
-    assert lists == by_id(catalogue(*reversed(global_table)))
+    lists = by_id(item_table(*global_table))
+    assert lists == by_id(item_table(*reversed(global_table)))
     assert lists["popular"] != sorted(lists["popular"])
 
 
 def test_an_item_that_changes_its_category_makes_room_in_the_one_it_leaves() -> None:
-    made = catalogue(*(summary(f"item-{number}", "hats", popularity=100.0 - number) for number in range(30)))
+    made = item_table(*(summary(f"item-{number}", "hats", popularity=100.0 - number) for number in range(30)))
     made.apply([summary("item-0", "shoes", popularity=100.0)])
     lists = by_id(made)
     assert lists["shoes"] == ["item-0"]
@@ -123,19 +123,19 @@ def test_an_item_that_changes_its_category_makes_room_in_the_one_it_leaves() -> 
 
 
 def test_an_item_that_turns_out_to_be_older_makes_room_among_the_newest() -> None:
-    made = catalogue(*(summary(f"item-{number}", first_seen_ms=number) for number in range(top_k.N_NEWEST + 1)))
+    made = item_table(*(summary(f"item-{number}", first_seen_ms=number) for number in range(top_k.N_NEWEST + 1)))
     made.apply([summary(f"item-{top_k.N_NEWEST}", first_seen_ms=-1)])
     assert by_id(made)["newest"] == [f"item-{number}" for number in reversed(range(top_k.N_NEWEST))]
 
 
 def test_an_item_that_is_no_longer_seen_sinks_below_what_is() -> None:
-    made = catalogue(summary("old", popularity=8.0, updated_ms=0))
+    made = item_table(summary("old", popularity=8.0, updated_ms=0))
     made.apply([summary("new", popularity=2.0, updated_ms=3 * HALF_LIFE_MS)])
     assert [made.ids[item] for item in made.popular] == ["new", "old"]
 
 
 def test_numbers_are_those_of_the_last_summary() -> None:
-    made = catalogue(summary("a", price=1.0), summary("a", "hats", 3.0, price=20.0, impressions=180.0, clicks=29.0))
+    made = item_table(summary("a", price=1.0), summary("a", "hats", 3.0, price=20.0, impressions=180.0, clicks=29.0))
     item = made.find("a")
     assert item == 0
     assert made.popularity[item] == 3.0
@@ -147,12 +147,12 @@ def test_numbers_are_those_of_the_last_summary() -> None:
 
 @pytest.mark.parametrize("price", [None, 0.0])
 def test_a_price_that_has_no_logarithm_is_missing_and_no_number(price: float | None) -> None:
-    made = catalogue(summary("a", price=price))
+    made = item_table(summary("a", price=price))
     assert made.log_price[:1] == pytest.approx([nan], nan_ok=True)
 
 
 def test_a_neighbour_without_a_summary_is_known_and_in_no_list() -> None:
-    made = catalogue(summary("a", neighbours=[("b", 3.0), ("c", 2.0)]))
+    made = item_table(summary("a", neighbours=[("b", 3.0), ("c", 2.0)]))
     b = made.find("b")
     assert b is not None
     assert made.neighbours[0].tolist() == [b, made.find("c"), -1]
@@ -163,7 +163,7 @@ def test_a_neighbour_without_a_summary_is_known_and_in_no_list() -> None:
 
 
 def test_neighbours_that_are_gone_are_gone() -> None:
-    made = catalogue(summary("a", neighbours=[("b", 3.0), ("c", 2.0), ("d", 2.0), ("beyond", 1.0)]))
+    made = item_table(summary("a", neighbours=[("b", 3.0), ("c", 2.0), ("d", 2.0), ("beyond", 1.0)]))
     assert (made.neighbours[0] >= 0).all()
     made.apply([summary("a", neighbours=[("d", 1.0)])])
     assert made.neighbours[0].tolist() == [made.find("d"), -1, -1]
@@ -171,7 +171,7 @@ def test_neighbours_that_are_gone_are_gone() -> None:
 
 
 def test_it_grows() -> None:
-    made = Catalogue(SETTINGS)
+    made = ItemTable(SETTINGS)
     for start in range(0, 5000, 700):
         made.apply([summary(f"item-{n}", "hats", popularity=n + 1.0) for n in range(start, start + 700)])
     assert len(made) == 5600
@@ -205,7 +205,7 @@ def forget(decision_context: dict[str, ItemSummary | None], keep: int) -> dict[s
 
 @given(st.lists(st.lists(summaries, min_size=1, max_size=6), max_size=12))
 def test_of_too_many_items_those_seen_last_stay_with_all_that_is_known_of_them(parts: list[list[ItemSummary]]) -> None:
-    made, decision_context = Catalogue(FEW), dict[str, ItemSummary | None]()
+    made, decision_context = ItemTable(FEW), dict[str, ItemSummary | None]()
     for part in parts:
         made.apply(part)
         decision_context |= {one.item_id: one for one in part}
@@ -215,7 +215,7 @@ def test_of_too_many_items_those_seen_last_stay_with_all_that_is_known_of_them(p
             decision_context = forget(decision_context, MAX_ITEMS - MAX_ITEMS // 8)
         assert len(made) == len(decision_context)
     described = {name: one for name, one in decision_context.items() if one is not None}
-    whole = catalogue(*described.values())
+    whole = item_table(*described.values())
     assert by_id(made) == by_id(whole)
     for name, one in described.items():
         item, same = made.find(name), whole.find(name)
@@ -226,7 +226,7 @@ def test_of_too_many_items_those_seen_last_stay_with_all_that_is_known_of_them(p
 
 
 def test_what_was_bought_together_is_forgotten_with_its_items() -> None:
-    made = Catalogue(FEW)
+    made = ItemTable(FEW)
     bought = {"item-0": ["item-20"], "item-20": ["item-0", "item-19", "item-18"]}
     for number in range(MAX_ITEMS + 6):
         name = f"item-{number}"
@@ -239,7 +239,7 @@ def test_what_was_bought_together_is_forgotten_with_its_items() -> None:
 
 
 def test_nothing_is_known_of_what_was_never_named() -> None:
-    made = catalogue()
+    made = item_table()
     assert made.find("a") is None
     assert made.find(None) is None
     assert made.find_category("hats") == made.find_category(None) == NO_CATEGORY

@@ -1,4 +1,4 @@
-"""Catalogue: the items global table as arrays, read by retrieval and ranking."""
+"""Item table: the items global table as arrays, read by retrieval and ranking."""
 
 from collections.abc import Iterable
 from itertools import chain, repeat
@@ -45,7 +45,7 @@ class _Numbering(dict[str, int]):
         return number
 
 
-class Catalogue:
+class ItemTable:
     """All items, each with a dense index into the arrays; arrays may be longer than the number of items.
 
     An item that is so far only named as a neighbour has an index, and popularity 0, until its own summary comes.
@@ -62,11 +62,11 @@ class Catalogue:
         ctr: Click rate, smoothed with a prior of 5 % that weighs 20 impressions, ``(n,)``.
         log_price: NaN where no price is known, ``(n,)``.
         category: Number of the category, :data:`NO_CATEGORY` for none, ``(n,)``.
-        hidden: Whether the shop's own catalogue keeps the item from being proposed, ``(n,)``.
+        hidden: Whether the shop's catalogue keeps the item from being proposed, ``(n,)``.
         first_seen_ms: ``(n,)``.
         neighbours: Targets of the item's rules as indices, strongest first, -1 padded, ``(n, n_neighbours)``.
         closeness: Smoothed share of each of them in all of the item's rules, same shape, 0 padded.
-        listing: The shop's own catalogue.
+        listing: The shop's catalogue.
         bought: Item to indices of the items bought together with it, strongest first; items never bought are not in it.
     """
 
@@ -286,7 +286,7 @@ _FILLINGS: Final[dict[str, float]] = {
     "neighbours": -1,
     "closeness": 0.0,
 }
-"""The arrays of a catalogue, each with its value for an item without a summary."""
+"""The arrays of the item table, each with its value for an item without a summary."""
 
 
 def most_recent(seen_ms: Int64Array, tie_break: NDArray[np.uint32], keep: int) -> Int64Array:
