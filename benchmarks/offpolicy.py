@@ -11,7 +11,7 @@ import numpy as np
 from streams.contract.arrays import BoolArray
 from streams.core.policies.slates import CategoryLimit, Probabilities, draw_slates
 from streams.core.policies.squarecb import inverse_gap_weighting
-from streams.core.retrieval.catalogue import NO_CATEGORY
+from streams.core.retrieval.item_table import NO_CATEGORY
 from streams.evaluation.offpolicy.slates import SlateLog, full_slate, of_slates, reward_interaction
 from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, Sums, intervals
 
