@@ -27,8 +27,6 @@ _TASTE: Final = np.array([1.0, -0.8, 0.6, -0.4, 0.2, 0.0])
 _LOGGING: Final = (np.array([0.4, -0.6, 0.5, 0.2, -0.2, 0.3]), 1.0)
 _EVALUATED: Final = (np.array([0.9, -0.7, 0.7, -0.5, 0.0, 0.1]), 1.5)
 """Estimated taste and gamma of the logging and of the evaluated policy; neither is the true taste."""
-
-
 _CATEGORY_BOUNDS: Final = np.array([-1.0, 0.0, 0.7])
 """An item's category goes by its first feature; the lowest have none. With one of each, 15 % of slates are short."""
 
