@@ -109,9 +109,11 @@ def test_probabilities_of_slates_are_those_that_they_were_drawn_with(most: int) 
         return inverse_gap_weighting(scores, eligible, 5.0)
 
     # Every third decision had no rule, and every second item has no category.
-    names = [[None if item % 2 else f"c{item % 3}" for item in range(n)] for n in there.sum(axis=1).tolist()]
+    n_items = there.sum(axis=1)
+    names = [[None if item % 2 else "even" for item in range(n)] for n in n_items.tolist()]
     limit = CategoryLimit.of_names(names, [most if row % 3 else 0 for row in range(300)], 8)
     drawn = draw_slates(there, there, probabilities, random.random((300, 4)), limit)
+    assert ((drawn.slates >= 0).sum(axis=1) == np.minimum(n_items, 4))[::3].all()
     found = slates.of_slates(drawn.slates, there, probabilities, limit)
     assert np.array_equal(found[drawn.slates >= 0], drawn.propensities[drawn.slates >= 0])
     assert (found[drawn.slates < 0] == 1.0).all()
