@@ -119,7 +119,7 @@ def test_a_slate_has_no_more_of_a_category_than_the_rule_allows_and_is_short_whe
 
 def test_the_shops_catalogue_says_the_category_before_events_do() -> None:
     shop = Shop("random", with_rules(max_per_category=1))
-    shop.catalogue.apply_listing(
+    shop.item_table.apply_listing(
         [
             CatalogueItem(item_id="i0", category="shoes"),
             CatalogueItem(item_id="i3"),
@@ -132,7 +132,7 @@ def test_the_shops_catalogue_says_the_category_before_events_do() -> None:
     shop.send("decide", 0, candidates=candidates, n=20)
     assert shop.decisions()[-1].categories == ["shoes", "c0", "shoes", "hats", None]
     assert len(shop.recommendations()[-1].items) == 4
-    shop.catalogue.apply_listing([CatalogueItem(item_id="i0", category="hats"), Delisted("i1"), Delisted("unseen")])
+    shop.item_table.apply_listing([CatalogueItem(item_id="i0", category="hats"), Delisted("i1"), Delisted("unseen")])
     shop.send("decide", 1, candidates=candidates, n=20)
     assert shop.decisions()[-1].categories == ["hats", "c0", None, "c1", None]
     assert len(shop.recommendations()[-1].items) == 5
