@@ -115,6 +115,8 @@ def _rewarded(decision: LoggedDecision, answers: Iterable[Event], titles: Mappin
         source_probability=decision.source_probability,
         given=NO_SOURCE in decision.sources,
         titles={item: titles[item] for item in decision.shortlist if item in titles},
+        categories=decision.categories,
+        max_per_category=decision.max_per_category,
     )
 
 

@@ -142,6 +142,9 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
         deviations: Deviation of each item's estimate, float64, ``(n_items,)``; empty for a policy that reads none.
         left_out: Rule to the items that it kept out of the shortlist: candidates of the caller, or items that were
             among the first that a source proposed.
+        categories: Category of each item, ``None`` for none, ``(n_items,)``; empty while no rule asks for it.
+        max_per_category: Items of one category that the slate could have; 0 for any number. When a slot was drawn, the
+            other items of a category that had so many in the slots before were not among those that remained.
     """
 
     decision_id: str
@@ -168,6 +171,8 @@ class LoggedDecision(msgspec.Struct, frozen=True, array_like=True, gc=False):
     examples: float = 0.0
     deviations: bytes = b""
     left_out: dict[str, list[str]] = {}
+    categories: list[str | None] = []
+    max_per_category: int = 0
 
 
 BOTH: Final = 0

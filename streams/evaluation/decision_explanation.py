@@ -20,6 +20,7 @@ from streams.core.policies.choice import Deciding, deciding_policies
 from streams.core.policies.policy import Estimates
 from streams.core.policies.reward_models import RewardModel
 from streams.core.policies.slate_features import GROUPING, N_FEATURES, PACKING
+from streams.core.policies.slates import CategoryLimit, Remaining
 from streams.core.retrieval.shortlist import MAX_ITEMS, SOURCE_NAMES, reason_of
 
 Choice = Literal["best", "exploration", "even", "only"]
@@ -31,8 +32,10 @@ _SAME: Final = 1e-9
 _REASONS_IN_WORDS: Final = 3
 _SMALLEST_IN_WORDS: Final = 0.00005
 """A smaller contribution has no digit in words."""
+_MAX_PER_CATEGORY: Final = "max_per_category"
 _RULE_WORDS: Final = {
     "hide_purchased": "the shopper purchased it before",
+    _MAX_PER_CATEGORY: "the slots before have all that a slate may have of its category",
     "no_repeat_s": "the shopper was shown it a short time ago",
     "not_available": "the shop's catalogue does not offer it",
 }
@@ -85,7 +88,7 @@ class ShadowSlot(msgspec.Struct, frozen=True):
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """Items that a rule kept out of the shortlist."""
+    """Items that a rule kept out of the shortlist, or out of this slot."""
 
     rule: str
     words: str
@@ -202,7 +205,7 @@ def explain_decision(
         items=[*items.values()],
         source_choice=_source_choice(decision),
         shadows=[_shadow_slot(each, slot) for each in shadows],
-        left_out=[LeftOut(rule, _RULE_WORDS.get(rule, rule), ids) for rule, ids in decision.left_out.items()],
+        left_out=_left_out(decision, draws, slot),
         model=deciding.learner,
         model_version=None if deciding.learner is None else decision.model_versions.get(deciding.learner),
         examples=decision.examples,
@@ -219,12 +222,14 @@ class _Draws(NamedTuple):
     Attributes:
         estimates: Of the one decision, ``(1, width)`` each.
         eligible: Items that could be drawn, ``(n_slots, width)``.
+        full: Items that could not, since the slots before had enough of their category, same shape.
         probabilities: Of these draws, same shape.
     """
 
     deciding: Deciding
     estimates: Estimates
     eligible: BoolArray
+    full: BoolArray
     probabilities: Float64Array
     is_reproduced: bool
 
@@ -251,18 +256,31 @@ def _draws(decision: LoggedDecision, deciding: Deciding) -> _Draws:
         ) from error
     model = RewardModel(theta, np.eye(N_FEATURES), decision.examples)
     estimates = model.estimate(features, deviations=False)._replace(deviations=deviations)
-    remaining = np.arange(width) < n_items
-    preferred = remaining.copy()
+    there = np.arange(width) < n_items
+    preferred = there.copy()
     if decision.source != NO_SOURCE:
         preferred[:n_items] = np.array(decision.sources) == decision.source
-    eligible, probabilities = np.zeros((len(slate), width), np.bool_), np.zeros((len(slate), width))
+    remaining = Remaining(
+        there[None], CategoryLimit.of_names([decision.categories], [decision.max_per_category], width)
+    )
+    eligible, full = np.zeros((2, len(slate), width), np.bool_)
+    probabilities = np.zeros((len(slate), width))
     for slot, place in enumerate(slate):
-        eligible[slot] = remaining & preferred if (remaining & preferred).any() else remaining
+        [left] = remaining.items
+        eligible[slot] = left & preferred if (left & preferred).any() else left
+        full[slot] = there & ~left
+        full[slot, slate[:slot]] = False
         probabilities[slot] = policy.probabilities(estimates, eligible[slot][None])[0]
-        remaining[place] = False
+        remaining.take(np.array([0]), np.array([place]))
     drawn = probabilities[np.arange(len(slate)), slate]
     is_reproduced = bool(np.allclose(drawn, decision.propensities, rtol=0.0, atol=_SAME))
-    return _Draws(deciding, estimates, eligible, probabilities, is_reproduced)
+    return _Draws(deciding, estimates, eligible, full, probabilities, is_reproduced)
+
+
+def _left_out(decision: LoggedDecision, draws: _Draws, slot: int) -> list[LeftOut]:
+    full = [decision.shortlist[place] for place in np.flatnonzero(draws.full[slot - 1]).tolist()]
+    by_rule = decision.left_out | ({_MAX_PER_CATEGORY: full} if full else {})
+    return [LeftOut(rule, _RULE_WORDS.get(rule, rule), ids) for rule, ids in by_rule.items()]
 
 
 def _slot_item(decision: LoggedDecision, draws: _Draws, slot: int, place: int) -> SlotItem:

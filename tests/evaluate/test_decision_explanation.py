@@ -75,6 +75,22 @@ def test_the_score_of_the_log_is_the_recommendations_to_the_last_digit() -> None
 
 
 @pytest.mark.parametrize("policy", DEFAULTS.policy_names)
+def test_the_log_alone_gives_every_propensity_under_a_limit_of_categories(policy: str) -> None:
+    made = Shop(policy, with_rules(max_per_category=1).settings)
+    candidates = tuple(f"i{number}" for number in range(12))
+    full_slots = 0
+    for number in range(12):
+        made.send("decide", number, candidates=(*candidates[number:], "new", "newer"), n=5)
+        made.view(number, f"i{number}")
+    for each in made.decisions():
+        draws = _draws(each, deciding_policies(made.settings.decisions)[policy])
+        drawn = [float(row[place]) for row, place in zip(draws.probabilities, each.slate, strict=True)]
+        assert drawn == each.propensities
+        full_slots += int(draws.full.any(axis=1).sum())
+    assert full_slots > 20
+
+
+@pytest.mark.parametrize("policy", DEFAULTS.policy_names)
 def test_contributions_sum_to_the_difference_and_probabilities_to_1(policy: str) -> None:
     for each in logged(policy)[::7]:
         for slot in range(1, len(each.slate) + 1):
@@ -153,6 +169,32 @@ def test_rules_are_named_with_what_they_left_out() -> None:
     assert found.shown.words == "named by the caller"
     made.view(5, "i1", user_id="ben")
     assert not made.decisions()[-1].left_out
+
+
+def test_an_item_whose_category_is_full_is_left_out_of_the_slots_below() -> None:
+    limited = decision(
+        policy="random",
+        shortlist=["hat", "cap", "scarf"],
+        slate=[2, 1],
+        propensities=[1 / 3, 1.0],
+        categories=["wool", None, "wool"],
+        max_per_category=1,
+    )
+    first, second = (explain_decision(limited, [], slot, DEFAULTS) for slot in (1, 2))
+    assert first.is_reproduced
+    assert {item.item_id: item.probability for item in first.items} == pytest.approx(
+        dict.fromkeys(limited.shortlist, 1 / 3)
+    )
+    assert [each.rule for each in first.left_out] == ["hide_purchased"]
+    assert [item.item_id for item in second.items] == ["cap"]
+    assert {each.rule: each.item_ids for each in second.left_out} == {
+        "hide_purchased": ["glove"],
+        "max_per_category": ["hat"],
+    }
+    said = "Left out: hat; the slots before have all that a slate may have of its category (max_per_category)."
+    assert said in second.sentences
+    unlimited = replace(limited, max_per_category=0)
+    assert not explain_decision(unlimited, [], 2, DEFAULTS).is_reproduced
 
 
 def decision(**changed: Any) -> LoggedDecision:

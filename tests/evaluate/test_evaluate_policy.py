@@ -12,7 +12,7 @@ from streams.contract.settings import Decisions, Settings
 from streams.contract.settings.policies import EpsilonGreedy, Greedy, SquareCB, Thompson
 from streams.core.policies.registry import new_policy
 from streams.core.policies.reward_models import RewardModel
-from streams.core.policies.slates import draw_slates
+from streams.core.policies.slates import CategoryLimit, draw_slates
 from streams.evaluation.offpolicy.evaluation import Options, evaluate_policy
 
 BTS = Path(__file__).parents[1] / "offpolicy" / "bts_all.csv"
@@ -30,13 +30,21 @@ SETTINGS = Settings(
 )
 
 
-def decisions(n: int = 4_000, n_items: int = 8, policy: str = "random") -> list[dict[str, Any]]:
-    """Uniform slates of three; a click is likelier the higher the first feature, which the frozen bandit likes."""
+def decisions(n: int = 4_000, n_items: int = 8, policy: str = "random", most: int = 0) -> list[dict[str, Any]]:
+    """Uniform slates of three; a click is likelier the higher the first feature, which the frozen bandit likes.
+
+    The first six items are of two categories; ``most`` of one are in a slate.
+    """
     random = np.random.default_rng(8)
     features = np.round(random.random((n, n_items, 3)), 3)
     there = np.ones((n, n_items), bool)
+    categories = [f"c{item % 2}" if item < 6 else None for item in range(n_items)]
     slates, propensities = draw_slates(
-        there, there, lambda eligible: eligible / eligible.sum(axis=1, keepdims=True), random.random((n, 3))
+        there,
+        there,
+        lambda eligible: eligible / eligible.sum(axis=1, keepdims=True),
+        random.random((n, 3)),
+        CategoryLimit.of_names([categories] * n, [most] * n, n_items),
     )
     probabilities = 0.6 * np.take_along_axis(features[:, :, 0], slates, axis=1) * np.array([1.0, 0.7, 0.5])
     clicks = (random.random((n, 3)) < probabilities).astype(float)
@@ -51,6 +59,8 @@ def decisions(n: int = 4_000, n_items: int = 8, policy: str = "random") -> list[
             "slate": slates[row].tolist(),
             "propensities": propensities[row].tolist(),
             "rewards": clicks[row].tolist(),
+            "categories": categories,
+            "max_per_category": most,
         }
         for row in range(n)
     ]
@@ -71,8 +81,9 @@ def value(report: dict[str, Any], name: str) -> float:
     return found
 
 
-def test_the_control_earns_what_it_logged(tmp_path: Path) -> None:
-    report = evaluate_policy(SETTINGS, written(tmp_path, *decisions()), Options("random", resamples=100))
+@pytest.mark.parametrize("most", [0, 1])
+def test_the_control_earns_what_it_logged(tmp_path: Path, most: int) -> None:
+    report = evaluate_policy(SETTINGS, written(tmp_path, *decisions(most=most)), Options("random", resamples=100))
     assert report["logged_by"] == {"random": 4_000}
     for name in ("reward_interaction", "full_slate"):
         assert value(report, name) == pytest.approx(report["logged_value"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.core.policies.slates import draw_slates
+from streams.core.policies.slates import CategoryLimit, draw_slates
 from streams.core.policies.squarecb import inverse_gap_weighting
 from streams.evaluation.offpolicy import estimators, slates
 from streams.evaluation.offpolicy.estimators import Choices
@@ -99,7 +99,8 @@ def test_a_reward_model_never_learns_from_the_user_it_is_asked_about() -> None:
     assert np.array_equal(shared(features, actions, np.where(own, 1e6, shown), users)[own], of_all[own])
 
 
-def test_probabilities_of_slates_are_those_that_they_were_drawn_with() -> None:
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_probabilities_of_slates_are_those_that_they_were_drawn_with(most: int) -> None:
     random = np.random.default_rng(6)
     scores = random.normal(size=(300, 8))
     there = np.arange(8) < random.integers(2, 9, 300)[:, None]
@@ -107,8 +108,13 @@ def test_probabilities_of_slates_are_those_that_they_were_drawn_with() -> None:
     def probabilities(eligible: Any) -> Any:
         return inverse_gap_weighting(scores, eligible, 5.0)
 
-    drawn = draw_slates(there, there, probabilities, random.random((300, 4)))
-    found = slates.of_slates(drawn.slates, there, probabilities)
+    # Every third decision had no rule, and every second item has no category.
+    n_items = there.sum(axis=1)
+    names = [[None if item % 2 else "even" for item in range(n)] for n in n_items.tolist()]
+    limit = CategoryLimit.of_names(names, [most if row % 3 else 0 for row in range(300)], 8)
+    drawn = draw_slates(there, there, probabilities, random.random((300, 4)), limit)
+    assert ((drawn.slates >= 0).sum(axis=1) == np.minimum(n_items, 4))[::3].all()
+    found = slates.of_slates(drawn.slates, there, probabilities, limit)
     assert np.array_equal(found[drawn.slates >= 0], drawn.propensities[drawn.slates >= 0])
     assert (found[drawn.slates < 0] == 1.0).all()
 

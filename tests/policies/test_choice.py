@@ -17,6 +17,8 @@ from streams.core.policies.choice import Choices, decide, deciding_policies
 from streams.core.policies.q_agent import N_ACTIONS, N_STATES, NOTHING, action_masks
 from streams.core.policies.reward_models import UNTRAINED, PolicyModels
 from streams.core.policies.slate_features import FINGERPRINT, N_FEATURES
+from streams.core.policies.slates import CategoryLimit
+from streams.core.retrieval.item_table import NO_CATEGORY
 from streams.core.retrieval.shortlist import SOURCE_NAMES
 
 WIDTH = 20
@@ -50,8 +52,8 @@ def learned() -> PolicyModels:
     return models
 
 
-def batch(n: int, seed: int) -> dict[str, Any]:
-    """Decisions as behaviour asks for them."""
+def batch(n: int, seed: int, most: int = 0) -> dict[str, Any]:
+    """Decisions as behaviour asks for them, with at most ``most`` items of one of four categories."""
     random = np.random.default_rng(seed)
     n_items = random.integers(0, WIDTH + 1, n)
     there = np.arange(WIDTH) < n_items[:, None]
@@ -64,20 +66,23 @@ def batch(n: int, seed: int) -> dict[str, Any]:
         "states": random.integers(0, N_STATES, n),
         "masks": action_masks(sources),
         "uniforms": random.random((n, SETTINGS.slate + 2)),
+        "limit": CategoryLimit(random.integers(NO_CATEGORY, 4, (n, WIDTH)), np.full(n, most)) if most else None,
     }
 
 
 def cut(asked: dict[str, Any], part: slice) -> dict[str, Any]:
-    return {name: column[part] for name, column in asked.items()}
+    limit = asked["limit"]
+    columns = {name: column[part] for name, column in asked.items() if name != "limit"}
+    return columns | {"limit": None if limit is None else limit.of(part)}
 
 
 def made(asked: dict[str, Any], models: PolicyModels, settings: Decisions = SETTINGS) -> Choices:
     return decide(**asked, models=models, policies=deciding_policies(settings), settings=settings)
 
 
-@given(st.integers(1, 80), st.integers(0, 1000), st.data())
-def test_a_decision_has_the_same_bits_in_any_batch(n: int, seed: int, data: st.DataObject) -> None:
-    asked, models = batch(n, seed), learned()
+@given(st.integers(1, 80), st.integers(0, 1000), st.integers(0, 2), st.data())
+def test_a_decision_has_the_same_bits_in_any_batch(n: int, seed: int, most: int, data: st.DataObject) -> None:
+    asked, models = batch(n, seed, most), learned()
     together = made(asked, models)
     start = 0
     while start < n:
@@ -142,6 +147,39 @@ def test_the_q_agents_kind_fills_the_slate_first() -> None:
         n_first = min(int((sources == source).sum()), len(shown))
         assert (shown[:n_first] == source).all()
         assert (shown[n_first:] != source).all()
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_policy_shows_more_of_a_category_than_the_rule_allows_or_fewer_items_than_it_leaves(most: int) -> None:
+    asked = batch(600, 8, most)
+    choices, categories = made(asked, learned()), asked["limit"].categories
+    n_short = 0
+    for place, slate in enumerate(choices.slates.tolist()):
+        own = categories[place].tolist()
+        shown = [own[item] for item in slate if item >= 0]
+        full = {category for category in range(4) if shown.count(category) >= most}
+        assert max([0, *(shown.count(category) for category in range(4))]) <= most
+        if len(shown) < len(slate) and choices.sources[place] != NOTHING:
+            left = [item for item in range(asked["n_items"][place]) if item not in slate]
+            assert {own[item] for item in left} <= full
+            n_short += bool(left)
+    assert n_short > 10
+
+
+def test_what_the_q_agents_source_has_of_a_category_that_is_full_gives_way_to_other_sources() -> None:
+    asked = batch(300, 4, 1)
+    asked["deciders"] = ["q"] * 300
+    choices, categories = made(asked, learned()), asked["limit"].categories
+    gave_way = 0
+    for place, (slate, source) in enumerate(zip(choices.slates, choices.sources, strict=True)):
+        shown, sources = slate[slate >= 0], asked["sources"][place]
+        of_source = set(categories[place][sources == source].tolist()) - {NO_CATEGORY}
+        n_free = int(((sources == source) & (categories[place] == NO_CATEGORY)).sum())
+        n_first = min(len(of_source) + n_free, len(shown))
+        assert (sources[shown[:n_first]] == source).all()
+        assert (sources[shown[n_first:]] != source).all()
+        gave_way += int((sources == source).sum()) > n_first < len(shown)
+    assert gave_way > 20
 
 
 def test_the_q_agent_follows_its_table() -> None:

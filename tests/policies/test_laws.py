@@ -1,6 +1,6 @@
 """The laws that every policy obeys, whatever it draws by: each kind, as the settings allow it to be configured."""
 
-from itertools import pairwise, permutations
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,7 +13,8 @@ from streams.contract.settings.policies import POLICY_TYPES
 from streams.contract.settings.policies import Policy as Configuration
 from streams.core.policies.policy import Estimates, Policy
 from streams.core.policies.registry import new_policy
-from streams.core.policies.slates import Slates
+from streams.core.policies.slates import CategoryLimit, Slates
+from streams.core.retrieval.item_table import NO_CATEGORY
 from tests.fuzzing import examples
 
 WIDTH, N_SLOTS, N_DECISIONS = 20, 6, 24
@@ -52,6 +53,7 @@ class Case(NamedTuple):
     n_items: np.ndarray
     uniforms: np.ndarray
     preferred: np.ndarray | None
+    limit: CategoryLimit | None
 
 
 @st.composite
@@ -70,7 +72,11 @@ def cases(draw: st.DrawFn) -> Case:
     uniforms[3:6], uniforms[6:9] = 0.0, JUST_BELOW_ONE
     examples = draw(st.sampled_from([0.0, 0.5, 900.0, 1e12]))
     preferred = random.random(shape) < 0.4 if draw(st.booleans()) else None
-    return Case(Estimates(means, deviations, examples), n_items, uniforms, preferred)
+    limit = None
+    if draw(st.booleans()):
+        categories = random.integers(NO_CATEGORY, draw(st.sampled_from([1, 4, WIDTH])), shape)
+        limit = CategoryLimit(categories, random.integers(1, 4, N_DECISIONS))
+    return Case(Estimates(means, deviations, examples), n_items, uniforms, preferred, limit)
 
 
 def there(case: Case) -> np.ndarray:
@@ -81,8 +87,20 @@ def chosen(policy: Policy, case: Case, rows: slice = slice(None)) -> Slates:
     """The slates of some of the decisions, made as a batch of their own."""
     means, deviations, examples = case.estimates
     preferred = None if case.preferred is None else case.preferred[rows]
+    limit = None if case.limit is None else case.limit.of(rows)
     estimates = Estimates(means[rows], deviations[rows], examples)
-    return policy.choose(estimates, case.n_items[rows], case.uniforms[rows], preferred)
+    return policy.choose(estimates, case.n_items[rows], case.uniforms[rows], preferred, limit)
+
+
+def may_follow(case: Case, row: int, above: list[int]) -> list[int]:
+    """The items that may be drawn below others, as the rules say it."""
+    left = [item for item in range(int(case.n_items[row])) if item not in above]
+    if case.limit is not None:
+        category, most = case.limit.categories[row].tolist(), case.limit.most[row]
+        shown = [category[item] for item in above]
+        left = [item for item in left if category[item] == NO_CATEGORY or shown.count(category[item]) < most]
+    first = left if case.preferred is None else [item for item in left if case.preferred[row, item]]
+    return first or left
 
 
 @KINDS
@@ -126,22 +144,17 @@ def test_an_item_that_is_better_and_as_sure_is_drawn_no_less_often_and_of_equal_
 @KINDS
 @given(case=cases(), data=st.data())
 @settings(max_examples=examples(50))
-def test_a_slate_has_what_there_is_once_each_and_what_is_preferred_first(
+def test_a_slate_has_what_there_is_once_each_and_what_is_preferred_first_within_the_limit_of_a_category(
     kind: str, case: Case, data: st.DataObject
 ) -> None:
     drawn = chosen(new_policy(data.draw(configured(kind))), case)
-    preferred = there(case) if case.preferred is None else case.preferred
-    for slate, propensities, n, wanted in zip(*drawn, case.n_items.tolist(), preferred, strict=True):
-        filled = min(n, N_SLOTS)
-        assert (slate[filled:] == -1).all()
-        assert np.isnan(propensities[filled:]).all()
-        assert len(set(slate[:filled].tolist())) == filled
-        assert ((slate[:filled] >= 0) & (slate[:filled] < n)).all()
-        n_first = min(int(wanted[:n].sum()), filled)
-        assert wanted[slate[:n_first]].all()
-        assert not wanted[slate[n_first:filled]].any()
-        if n == 1:
-            assert propensities[0] == pytest.approx(1.0, abs=1e-12)
+    for row, slate in enumerate(drawn.slates.tolist()):
+        for slot, item in enumerate(slate):
+            left = may_follow(case, row, slate[:slot])
+            assert item in left if left else item == -1
+            assert np.isnan(drawn.propensities[row, slot]) == (not left)
+            if len(left) == 1:
+                assert drawn.propensities[row, slot] == pytest.approx(1.0, abs=1e-12)
 
 
 @KINDS
@@ -150,17 +163,15 @@ def test_a_slate_has_what_there_is_once_each_and_what_is_preferred_first(
 def test_a_propensity_is_the_probability_among_what_remains(kind: str, case: Case, data: st.DataObject) -> None:
     policy = new_policy(data.draw(configured(kind)))
     drawn = chosen(policy, case)
-    remaining = there(case)
-    preferred = remaining if case.preferred is None else case.preferred
     for slot in range(N_SLOTS):
         filled = np.flatnonzero(drawn.slates[:, slot] >= 0)
         items = drawn.slates[filled, slot]
-        first = remaining & preferred
-        eligible = np.where(first.any(axis=1, keepdims=True), first, remaining)
+        eligible = np.zeros((N_DECISIONS, WIDTH), np.bool_)
+        for row in filled.tolist():
+            eligible[row, may_follow(case, row, drawn.slates[row, :slot].tolist())] = True
         expected = policy.probabilities(case.estimates, eligible)[filled, items]
         assert drawn.propensities[filled, slot] == pytest.approx(expected, rel=1e-12)
         assert (expected > 0.0).all()
-        remaining[filled, items] = False
 
 
 @KINDS
@@ -178,18 +189,25 @@ def test_a_decision_is_the_same_to_the_bit_in_any_batch(
 
 @KINDS
 @pytest.mark.parametrize("floor", [0.01, 0.3])
-def test_whole_slates_are_drawn_as_often_as_their_propensities_say(kind: str, floor: float) -> None:
-    n, n_items, n_slots = 60_000, 4, 2
+@pytest.mark.parametrize(
+    ("categories", "most", "n_slots"),
+    [([NO_CATEGORY] * 4, 0, 2), ([0, 0, NO_CATEGORY, NO_CATEGORY], 1, 3), ([0, 0, 1, 0], 1, 3), ([0, 0, 1, 0], 2, 3)],
+)
+def test_whole_slates_are_drawn_as_often_as_their_propensities_say(
+    kind: str, floor: float, categories: list[int], most: int, n_slots: int
+) -> None:
+    n = 60_000
     uniforms = np.random.default_rng(7).random((n, n_slots))
     estimates = Estimates(np.tile([0.2, 0.5, 0.4, 0.0], (n, 1)), np.tile([0.5, 0.1, 0.3, 1.2], (n, 1)), 0.01)
-    drawn = new_policy(POLICY_TYPES[kind](floor=floor)).choose(estimates, np.full(n, n_items), uniforms)
+    limit = CategoryLimit(np.tile(categories, (n, 1)), np.full(n, most)) if most else None
+    policy = new_policy(POLICY_TYPES[kind](floor=floor))
+    drawn = policy.choose(estimates, np.full(n, 4), uniforms, limit=limit)
     total = 0.0
-    for slate in permutations(range(n_items), n_slots):
+    for slate in np.unique(drawn.slates, axis=0):
         same = (drawn.slates == slate).all(axis=1)
-        if not same.any():
-            continue
-        probability = float(drawn.propensities[same][0].prod())
-        assert (drawn.propensities[same] == drawn.propensities[same][0]).all()
+        propensities = drawn.propensities[same]
+        probability = float(np.nanprod(propensities[0]))
+        assert np.array_equal(propensities, np.tile(propensities[0], (len(propensities), 1)), equal_nan=True)
         deviation = np.sqrt(probability * (1.0 - probability) / n)
         assert abs(same.mean() - probability) < SIGMAS * deviation
         total += probability

@@ -140,6 +140,8 @@ class Decider:
             examples=0.0 if model is None else model.examples,
             deviations=choice.deviations if kind.needs_deviations else b"",
             left_out=choice.left_out,
+            categories=choice.categories,
+            max_per_category=self._settings.decisions.rules.max_per_category,
         )
         return [Output(DECISIONS, request.key, MSGPACK.encode(logged))]
 

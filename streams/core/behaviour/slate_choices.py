@@ -17,6 +17,7 @@ from streams.core.policies.choice import Deciding, decide
 from streams.core.policies.q_agent import action_masks
 from streams.core.policies.reward_models import PolicyModels
 from streams.core.policies.slate_features import N_FEATURES, PACKING, SLOT_PACKING, padded, slate_features
+from streams.core.policies.slates import CategoryLimit
 from streams.core.retrieval.context import DecisionContext
 from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.shortlist import (
@@ -87,6 +88,7 @@ class SlateChoice(msgspec.Struct, frozen=True, gc=False):
         slate: Places in the shortlist.
         deviations: Deviation of each item's estimate, float64, encoded; zeros for a policy that reads none.
         left_out: Rule to the items that it kept out of the shortlist.
+        categories: Category of each item of the shortlist; empty without the rule ``max_per_category``.
     """
 
     shortlist: list[str]
@@ -102,6 +104,7 @@ class SlateChoice(msgspec.Struct, frozen=True, gc=False):
     mask: int
     deviations: bytes
     left_out: dict[str, list[str]]
+    categories: list[str | None]
 
 
 class Chooser:
@@ -166,6 +169,8 @@ class Chooser:
     ) -> list[SlateChoice]:
         contexts = [each.context for each in requests]
         candidates, names, left_out = self._list(requests, policies, is_given=shape.is_given)
+        most = self._settings.decisions.rules.max_per_category
+        categories = [self._item_table.category_names(each) if most else [] for each in names]
         listed = padded(candidates, shape.width)
         features = slate_features(self._item_table, contexts, listed)
         masks = None if shape.is_given else action_masks(listed.sources)
@@ -180,6 +185,7 @@ class Chooser:
             self._models,
             self._policies,
             self._settings.decisions,
+            CategoryLimit.of_names(categories, [most] * len(requests), shape.width),
         )
         is_control = np.array([policy == RANDOM for policy in policies])
         is_slot = chosen.slates >= 0
@@ -204,6 +210,7 @@ class Chooser:
             [0] * len(requests) if masks is None else masks.tolist(),
             _encoded(chosen.deviations[:, :, None], [len(each.items) for each in candidates]),
             left_out,
+            categories,
             strict=True,
         )
         return [SlateChoice(*values) for values in columns]

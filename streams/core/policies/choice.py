@@ -16,7 +16,7 @@ from streams.core.policies.policy import Estimates, Policy
 from streams.core.policies.q_agent import NOTHING, choose_sources
 from streams.core.policies.registry import new_policy
 from streams.core.policies.reward_models import UNTRAINED, PolicyModels
-from streams.core.policies.slates import Slates, draw_slates, items_that_are
+from streams.core.policies.slates import CategoryLimit, Slates, draw_slates, items_that_are
 from streams.core.policies.squarecb import FEW
 
 
@@ -69,6 +69,7 @@ def decide(
     models: PolicyModels,
     policies: Mapping[str, Deciding],
     settings: Decisions,
+    limit: CategoryLimit | None = None,
 ) -> Choices:
     """Chooses slates of one length; a decision has the same bits in any batch whose arrays are as wide.
 
@@ -82,6 +83,7 @@ def decide(
             there it draws as the policy that fills its slates.
         uniforms: In [0, 1): one a slot, then two for the source, ``(n_decisions, n_slots + 2)``.
         policies: Result of :func:`deciding_policies`.
+        limit: Of items of one category.
 
     Raises:
         BrokenInvariant: A decider is not among the policies.
@@ -91,6 +93,7 @@ def decide(
     # Sorted by policy, so that each policy has one slice of every array.
     order = np.argsort(np.array(deciders), kind="stable")
     features, uniforms, n_shown = features[order], uniforms[order], n_items[order]
+    limit = None if limit is None else limit.of(order)
     preferred = items_that_are(n_shown, features.shape[1])
     shares: list[_Share] = []
     for name, part in _parts([deciders[place] for place in order.tolist()]):
@@ -107,7 +110,7 @@ def decide(
         model = UNTRAINED if learner is None else models.rewards[learner]
         estimates = model.estimate(features[part], deviations=policy.needs_deviations)
         shares.append(_Share(part, policy, estimates, has_scores=learner is not None))
-    drawn = _draw(shares, n_shown, uniforms[:, :n_slots], preferred)
+    drawn = _draw(shares, n_shown, uniforms[:, :n_slots], preferred, limit)
     scores, deviations = np.full(drawn.slates.shape, np.nan), np.empty(preferred.shape)
     for part, _, estimates, has_scores in shares:
         deviations[part] = estimates.deviations
@@ -142,12 +145,21 @@ def _parts(names: Sequence[str]) -> list[tuple[str, slice]]:
     return parts
 
 
-def _draw(shares: Sequence[_Share], n_shown: Int64Array, uniforms: Float64Array, preferred: BoolArray) -> Slates:
+def _draw(
+    shares: Sequence[_Share],
+    n_shown: Int64Array,
+    uniforms: Float64Array,
+    preferred: BoolArray,
+    limit: CategoryLimit | None,
+) -> Slates:
     """Draws all slates slot by slot; a few decisions are drawn faster by each policy alone."""
     if len(n_shown) <= FEW:
         slates, propensities = np.full(uniforms.shape, -1), np.full(uniforms.shape, np.nan)
         for part, policy, estimates, _ in shares:
-            slates[part], propensities[part] = policy.choose(estimates, n_shown[part], uniforms[part], preferred[part])
+            own = None if limit is None else limit.of(part)
+            slates[part], propensities[part] = policy.choose(
+                estimates, n_shown[part], uniforms[part], preferred[part], own
+            )
         return Slates(slates, propensities)
 
     def probabilities(eligible: BoolArray) -> Float64Array:
@@ -155,7 +167,7 @@ def _draw(shares: Sequence[_Share], n_shown: Int64Array, uniforms: Float64Array,
             [policy.probabilities(estimates, eligible[part]) for part, policy, estimates, _ in shares]
         )
 
-    return draw_slates(items_that_are(n_shown, preferred.shape[1]), preferred, probabilities, uniforms)
+    return draw_slates(items_that_are(n_shown, preferred.shape[1]), preferred, probabilities, uniforms, limit)
 
 
 def _of_slots(scores: Float64Array, slates: Int64Array) -> Float64Array:

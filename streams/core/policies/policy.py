@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.contract.arrays import BoolArray, Float64Array, Int64Array
-from streams.core.policies.slates import Slates, draw_slates, items_that_are
+from streams.core.policies.slates import CategoryLimit, Slates, draw_slates, items_that_are
 
 
 class Estimates(NamedTuple):
@@ -54,7 +54,12 @@ class Policy(ABC):
         return (1.0 - self.floor) * own + self.floor * equal_probabilities(eligible)
 
     def choose(
-        self, estimates: Estimates, n_items: Int64Array, uniforms: Float64Array, preferred: BoolArray | None = None
+        self,
+        estimates: Estimates,
+        n_items: Int64Array,
+        uniforms: Float64Array,
+        preferred: BoolArray | None = None,
+        limit: CategoryLimit | None = None,
     ) -> Slates:
         """Draws a slate for each decision, with the same bits in any batch.
 
@@ -62,10 +67,11 @@ class Policy(ABC):
             n_items: Length of each shortlist, ``(n_decisions,)``.
             uniforms: In [0, 1), one a slot, ``(n_decisions, n_slots)``.
             preferred: Items to draw first, ``(n_decisions, n_items)``; by default all.
+            limit: Of items of one category.
         """
         there = items_that_are(n_items, estimates.means.shape[1])
         wanted = there if preferred is None else preferred
-        return draw_slates(there, wanted, lambda eligible: self.probabilities(estimates, eligible), uniforms)
+        return draw_slates(there, wanted, lambda eligible: self.probabilities(estimates, eligible), uniforms, limit)
 
 
 class UniformPolicy(Policy):

@@ -6,7 +6,8 @@ References:
 """
 
 from bisect import bisect_right
-from itertools import accumulate
+from collections import Counter
+from itertools import accumulate, repeat
 from math import sqrt
 from typing import Final
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from streams.contract.arrays import BoolArray, Float64Array, Int64Array
 from streams.core.policies.policy import Estimates, Policy
-from streams.core.policies.slates import Slates, items_that_are
+from streams.core.policies.slates import CategoryLimit, Slates, items_that_are
+from streams.core.retrieval.item_table import NO_CATEGORY
 
 FEW: Final = 8
 """Up to so many decisions are drawn faster by plain Python than by numpy."""
@@ -32,17 +34,23 @@ class SquareCBPolicy(Policy):
         return inverse_gap_weighting(estimates.means, eligible, gamma)
 
     def choose(
-        self, estimates: Estimates, n_items: Int64Array, uniforms: Float64Array, preferred: BoolArray | None = None
+        self,
+        estimates: Estimates,
+        n_items: Int64Array,
+        uniforms: Float64Array,
+        preferred: BoolArray | None = None,
+        limit: CategoryLimit | None = None,
     ) -> Slates:
         if len(n_items) > FEW:
-            return super().choose(estimates, n_items, uniforms, preferred)
+            return super().choose(estimates, n_items, uniforms, preferred, limit)
         gamma = learning_gamma(self._exploration, estimates.examples)
         slates = np.full(uniforms.shape, -1)
         propensities = np.full(uniforms.shape, np.nan)
         wanted = items_that_are(n_items, estimates.means.shape[1]) if preferred is None else preferred
         rows = zip(estimates.means.tolist(), n_items.tolist(), uniforms.tolist(), wanted.tolist(), strict=True)
-        for place, (scores, length, draws, first) in enumerate(rows):
-            slate, probabilities = _draw_one(scores[:length], gamma, self.floor, draws, first)
+        limits = repeat(None) if limit is None else zip(limit.categories.tolist(), limit.most.tolist(), strict=True)
+        for place, ((scores, length, draws, first), limited) in enumerate(zip(rows, limits, strict=False)):
+            slate, probabilities = _draw_one(scores[:length], gamma, self.floor, draws, first, limited)
             slates[place, : len(slate)] = slate
             propensities[place, : len(slate)] = probabilities
         return Slates(slates, propensities)
@@ -76,11 +84,21 @@ def inverse_gap_weighting(scores: Float64Array, eligible: BoolArray, gamma: floa
 
 
 def _draw_one(
-    scores: list[float], gamma: float, floor: float, uniforms: list[float], preferred: list[bool]
+    scores: list[float],
+    gamma: float,
+    floor: float,
+    uniforms: list[float],
+    preferred: list[bool],
+    limited: tuple[list[int], int] | None,
 ) -> tuple[list[int], list[float]]:
-    """Draws the slate of one decision, with the same bits as :func:`inverse_gap_weighting`."""
+    """Draws the slate of one decision, with the same bits as :func:`inverse_gap_weighting`.
+
+    Args:
+        limited: Category of each item, and the most items of one, see :class:`CategoryLimit`.
+    """
     slate: list[int] = []
     propensities: list[float] = []
+    n_of_category = Counter[int]()
     items = [item for item in range(len(scores)) if preferred[item]]
     others = [item for item in range(len(scores)) if not preferred[item]]
     for uniform in uniforms:
@@ -96,8 +114,13 @@ def _draw_one(
         probabilities[best] = 1.0 - _sum_in_order(probabilities)
         probabilities = [(1.0 - floor) * probability + floor * (1.0 / n_items) for probability in probabilities]
         drawn = min(bisect_right(list(accumulate(probabilities)), uniform), n_items - 1)
-        slate.append(items.pop(drawn))
+        slate.append(item := items.pop(drawn))
         propensities.append(probabilities[drawn])
+        if limited is not None and (category := limited[0][item]) != NO_CATEGORY:
+            n_of_category[category] += 1
+            if n_of_category[category] >= limited[1]:
+                items = [other for other in items if limited[0][other] != category]
+                others = [other for other in others if limited[0][other] != category]
     return slate, propensities
 
 

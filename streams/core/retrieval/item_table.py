@@ -121,6 +121,14 @@ class ItemTable:
         """Returns the numbers of several categories, see :meth:`find_category`."""
         return [*map(self._category_indices.get, categories, repeat(NO_CATEGORY))]
 
+    def category_names(self, item_ids: Iterable[str]) -> list[str | None]:
+        """Returns the category of each item: that of the shop's catalogue, otherwise that of its events."""
+        names: list[str | None] = []
+        for item_id in item_ids:
+            number = self.category[self._indices.get(item_id, NOBODY)]
+            names.append(self.listing.category(item_id) or (self._categories[number] if number >= 0 else None))
+        return names
+
     @property
     def popular(self) -> list[int]:
         """Indices of the most popular items, most popular first."""

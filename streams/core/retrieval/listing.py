@@ -1,5 +1,6 @@
-"""Listing: which items may be shown, from the shop's catalogue."""
+"""Listing: which items may be shown, and their categories, from the shop's catalogue."""
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from streams.contract.catalogue import CatalogueItem, CatalogueRecord
@@ -18,29 +19,36 @@ class Listing:
 
     def __init__(self, exclude_tags: Iterable[str] = ()) -> None:
         self._excluded = frozenset(exclude_tags)
-        self._available: dict[str, bool] = {}
+        self._listed: dict[str, str | None] = {}
+        """Category of each listed item, empty for one without; ``None`` for an item that is not available."""
 
     def __len__(self) -> int:
-        return len(self._available)
+        return len(self._listed)
 
     def apply(self, records: Iterable[CatalogueRecord]) -> set[str]:
-        """Applies records, in order; returns the items of which something changed."""
+        """Applies records, in order; returns the items whose availability or category changed."""
         changed = set()
         for record in records:
             item_id = record.item_id
-            before = self._available.get(item_id)
+            before = self._listed.get(item_id)
             if isinstance(record, CatalogueItem):
-                self._available[item_id] = record.available and self._excluded.isdisjoint(record.tags)
+                is_available = record.available and self._excluded.isdisjoint(record.tags)
+                # Items of one category share its name.
+                self._listed[item_id] = sys.intern(record.category or "") if is_available else None
             else:
-                self._available.pop(item_id, None)
-            if self._available.get(item_id) != before:
+                self._listed.pop(item_id, None)
+            if self._listed.get(item_id) != before:
                 changed.add(item_id)
         return changed
 
     def hides(self, item_id: str) -> bool:
         """Returns whether retrieval may not propose an item."""
-        return bool(self._available) and not self._available.get(item_id, False)
+        return bool(self._listed) and self._listed.get(item_id) is None
 
     def accepted(self, candidates: Sequence[str]) -> list[str]:
         """Returns those candidates of a caller that may be shown, in their order."""
-        return [item_id for item_id in candidates if self._available.get(item_id, True)]
+        return [item_id for item_id in candidates if self._listed.get(item_id, "") is not None]
+
+    def category(self, item_id: str) -> str | None:
+        """Returns the category that an available item is listed with."""
+        return self._listed.get(item_id) or None

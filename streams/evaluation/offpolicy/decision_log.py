@@ -10,6 +10,7 @@ from msgspec import Meta
 from streams.contract.arrays import BoolArray
 from streams.contract.errors import UnreadableSource
 from streams.contract.topics import POPULAR, Q_AGENT
+from streams.core.policies.slates import CategoryLimit
 from streams.evaluation.offpolicy.sums import Float64Array, Int64Array
 
 
@@ -24,6 +25,8 @@ class RewardedDecision(msgspec.Struct, frozen=True, kw_only=True):
         source_probability: Probability of the source that the Q agent chose; 1 for other policies.
         given: Whether the shortlist is the caller's; then every policy, the Q agent too, drew from all of it.
         titles: Title of each item of the shortlist that has one in the shop's catalogue; for readers.
+        categories: Category of each item of the shortlist, ``None`` for none; needed with ``max_per_category`` only.
+        max_per_category: Items of one category that the slate could have; 0 for any number.
     """
 
     decision_id: str
@@ -38,6 +41,8 @@ class RewardedDecision(msgspec.Struct, frozen=True, kw_only=True):
     source_probability: float = 1.0
     given: bool = False
     titles: dict[str, str] = msgspec.field(default_factory=dict)
+    categories: list[str | None] = msgspec.field(default_factory=list)
+    max_per_category: Annotated[int, Meta(ge=0)] = 0
 
 
 class FrozenModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +72,7 @@ class DecisionLog(msgspec.Struct, frozen=True):
         propensities: 1 beyond a slate's end, same shape.
         rewards: 0 beyond a slate's end, same shape.
         users: Dense numbers, ``(n_decisions,)``.
+        limit: Of items of one category in a slate; ``None`` if no decision had one.
         by_source: Omitted decisions of the Q agent: their propensities hold only given the source.
         elsewhere: Omitted decisions of the control ``popular``: it has another shortlist.
         deterministic: Omitted decisions without a random choice: nothing is known of what was not shown.
@@ -79,6 +85,7 @@ class DecisionLog(msgspec.Struct, frozen=True):
     propensities: Float64Array
     rewards: Float64Array
     users: Int64Array
+    limit: CategoryLimit | None
     models: dict[str, FrozenModel]
     policies: dict[str, int]
     by_source: int
@@ -158,6 +165,8 @@ def _validate(path: Path, number: int, decision: RewardedDecision, first: Reward
         wrong = f"features has {len(decision.features)} rows for a shortlist of {n_items}"
     elif {len(row) for row in decision.features} - {len(row) for row in first.features[:1] or decision.features[:1]}:
         wrong = "the number of features differs from the lines before"
+    elif decision.max_per_category and len(decision.categories) != n_items:
+        wrong = f"categories has {len(decision.categories)} entries for a shortlist of {n_items}"
     elif not len(slate) == len(decision.propensities) == len(decision.rewards):
         wrong = "slate, propensities and rewards have different lengths"
     elif len(set(slate)) != len(slate) or any(place >= n_items for place in slate):
@@ -187,4 +196,7 @@ def _as_arrays(
         rewards[row, :length] = decision.rewards
         numbers[row] = users.setdefault(decision.user_id, len(users))
         policies[decision.policy] = policies.get(decision.policy, 0) + 1
-    return DecisionLog(features, there, slates, propensities, rewards, numbers, models, policies, *left_out)
+    limit = CategoryLimit.of_names(
+        [decision.categories for decision in decisions], [decision.max_per_category for decision in decisions], n_items
+    )
+    return DecisionLog(features, there, slates, propensities, rewards, numbers, limit, models, policies, *left_out)

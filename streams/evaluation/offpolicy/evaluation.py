@@ -99,7 +99,7 @@ def _evaluate_slates(settings: Settings, log: DecisionLog, options: Options) -> 
     probabilities = on_shortlists(settings.decisions, log, options.policy)
     users = log.users
     first = estimators.Choices(log.slates[:, 0], log.propensities[:, 0], log.rewards[:, 0], probabilities(log.there))
-    target = slates.of_slates(log.slates, log.there, probabilities)
+    target = slates.of_slates(log.slates, log.there, probabilities, log.limit)
     whole = slates.SlateLog(log.propensities, target, log.rewards)
     expected = shared(log.features, first.actions, first.rewards, users)
     is_uniform = np.allclose(first.propensities * log.there.sum(axis=1), 1.0)

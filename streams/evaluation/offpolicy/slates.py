@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.contract.arrays import BoolArray
-from streams.core.policies.slates import Probabilities
+from streams.core.policies.slates import CategoryLimit, Probabilities, Remaining
 from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, Sums
 
 
@@ -63,23 +63,25 @@ def cap_bias(log: SlateLog, cap: float) -> float:
     return -float((excess * log.rewards).sum(axis=1).mean())
 
 
-def of_slates(slates: Int64Array, there: BoolArray, probabilities: Probabilities) -> Float64Array:
+def of_slates(
+    slates: Int64Array, there: BoolArray, probabilities: Probabilities, limit: CategoryLimit | None = None
+) -> Float64Array:
     """Returns the probability of each logged slot, given the logged slots before it.
 
     Args:
         slates: Places in the shortlist, -1 beyond a slate's end, ``(n_decisions, n_slots)``.
         there: Items of each shortlist, ``(n_decisions, n_items)``.
         probabilities: Probabilities of the policy's next draw.
+        limit: Of items of one category; the logged slates were drawn under it.
 
     Returns:
         1 beyond a slate's end, ``(n_decisions, n_slots)``.
     """
-    remaining = there.copy()
-    rows = np.arange(len(slates))
+    remaining = Remaining(there, limit)
     of_slots = np.ones(slates.shape)
     for slot in range(slates.shape[1]):
-        shown = slates[:, slot] >= 0
-        item = np.maximum(slates[:, slot], 0)
-        of_slots[shown, slot] = probabilities(remaining)[rows, item][shown]
-        remaining[rows[shown], item[shown]] = False
+        shown = np.flatnonzero(slates[:, slot] >= 0)
+        items = slates[shown, slot]
+        of_slots[shown, slot] = probabilities(remaining.items)[shown, items]
+        remaining.take(shown, items)
     return of_slots
