@@ -31,7 +31,7 @@ def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
     # No worker decides, so that whoever asks for a slate would wait for all of its timeout_ms.
     settings = {"HEADRACE_SERVE__MAX_LAG_S": "0.5", "HEADRACE_SERVE__PAGE": "false"}
     with cluster(tmp_path, **settings) as it, DoorProcess(tmp_path / "door", it.environment) as door:
-        command = [Path(sys.executable).with_name("schemathesis"), "--config-file", "schemathesis.toml", "run"]
+        command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", "schemathesis.toml", "run"]
         options = [f"--max-examples={EXAMPLES}", "--generation-deterministic", "--no-color"]
         found = subprocess.run(
             [*command, "openapi.json", "--url", door.address, "--phases=examples,coverage,fuzzing", *options],
