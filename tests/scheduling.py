@@ -18,7 +18,6 @@ _ROOT: Final = Path(__file__).parents[1]
 _ON_KAFKA: Final = (*sorted(Path(__file__).parent.glob("broker/test_*.py")), _ROOT / "tests/chaos/test_chaos.py")
 SHARED: Final = {
     **{str(path.relative_to(_ROOT)): f"kafka-{number % KAFKAS}" for number, path in enumerate(_ON_KAFKA)},
-    "tests/system/test_openapi.py": "openapi",
     "tests/system/test_replayed_file.py": "replayed-file",
 }
 """Module to the name of what it shares with others, or its tests with each other."""

@@ -41,11 +41,9 @@ export function worth(data, control) {
       ["clicks-of-shown", "Clicks of shown"]].map(([anchor, text], place) =>
       h("span", { role: "columnheader" }, place ? term(anchor, text) : "Policy"))),
     compared.map(([policy, each]) => forestLine(policy, each, scale))));
-  const total = data.policies.reduce((sum, policy) => sum + policy.clicks, 0);
   render(part("worth", "tiles"),
     over?.extra_clicks && tile(`${over.extra_clicks[0] >= 0 ? "+" : "−"}${whole(Math.abs(over.extra_clicks[0]))}`,
       term("extra-clicks", `clicks more than ${control}`), `at any time ${whole(over.extra_clicks[1][0])} to ${whole(over.extra_clicks[1][1])}`),
-    tile(whole(total), term("clicks-of-shown", "clicks"), "of all policies, since the start"),
     saleTile("carts", leader, over, control), saleTile("purchases", leader, over, control), saleTile("money", leader, over, control));
 }
 
