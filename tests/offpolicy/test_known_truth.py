@@ -29,13 +29,13 @@ def covered(name: str, max_per_category: int) -> int:
     return sum(each[name].low <= truth(max_per_category) <= each[name].high for each in found(max_per_category))
 
 
-@RULES
-def test_reward_interaction_hits_the_truth_and_its_intervals_hold_it(max_per_category: int) -> None:
+# Of 12, where 100 seeds of the benchmark have 91 % without the rule, and 40 have 90 % with it.
+@pytest.mark.parametrize(("max_per_category", "least"), [(0, 10), (1, 9)])
+def test_reward_interaction_hits_the_truth_and_its_intervals_hold_it(max_per_category: int, least: int) -> None:
     missed = errors("reward_interaction", max_per_category)
     assert np.abs(missed).max() <= 0.10
     assert abs(missed.mean()) <= 0.02
-    # Of 12, where 100 seeds of the benchmark have 91 %.
-    assert covered("reward_interaction", max_per_category) >= 9
+    assert covered("reward_interaction", max_per_category) >= least
 
 
 @RULES
