@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from math import exp, log
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Final, NamedTuple
 
-from scipy.stats import t as student
+import numpy as np
 
 from streams.contract.settings.policies import POLICY_TYPES
 from streams.core.policies.registry import new_policy
 from streams.evaluation.laboratory.run import run
-from streams.evaluation.laboratory.study import GRIDS
+from streams.evaluation.laboratory.study import GRIDS, configuration, half_width, is_end_of_grid
 from streams.evaluation.laboratory.worlds import WORLDS, Drift
 
 
@@ -88,18 +88,10 @@ class Job(NamedTuple):
 
 def play(job: Job) -> dict[str, Any]:
     """Plays one job: regret and effective size by seed."""
-    kind = POLICY_TYPES[job.player.kind]
-    given: dict[str, Any] = {} if job.player.value is None else {GRIDS[job.player.kind][0]: job.player.value}
     seeds = range(job.first_seed, job.first_seed + SEEDS)
     world, drift, rate, delay = job.setting
-    played = run(
-        WORLDS[world](seeds, job.decisions, drift, rate),
-        new_policy(kind(**given)),
-        1.0,
-        seeds.start,
-        lambda _: None,
-        delay,
-    )
+    policy, worlds = new_policy(configuration(*job.player)), WORLDS[world](seeds, job.decisions, drift, rate)
+    played = run(worlds, policy, 1.0, seeds.start, lambda _: None, delay)
     return {"regret": played.regret.sum(axis=1).tolist(), "effective": played.effective.tolist()}
 
 
@@ -149,17 +141,7 @@ def _results(jobs: Sequence[Job], folder: Path) -> dict[Job, dict[str, Any]]:
 
 
 def relative(played: Mapping[Setting, Mapping[Player, Any]]) -> dict[Player, float]:
-    """Returns the geometric mean, over settings, of each player's regret by the least of that setting.
-
-    >>> here, there = Setting("a", "none", 0.3, 0), Setting("b", "none", 0.3, 0)
-    >>> one, two = Player("greedy", None), Player("linucb", 0.2)
-    >>> regrets = {
-    ...     here: {one: {"regret": [1.0, 3.0]}, two: {"regret": [4.0, 4.0]}},
-    ...     there: {one: {"regret": [8.0]}, two: {"regret": [1.0]}},
-    ... }
-    >>> {player.kind: round(score, 3) for player, score in relative(regrets).items()}
-    {'greedy': 2.828, 'linucb': 1.414}
-    """
+    """Returns the geometric mean, over settings, of each player's regret by the least of that setting."""
     shares: dict[Player, list[float]] = {}
     for by_player in played.values():
         means = {player: mean(result["regret"]) for player, result in by_player.items()}
@@ -195,9 +177,9 @@ def page(
     yield from ("", "| policy | grid, with that mean | chosen | shipped |", "|---|---|---|---|")
     for kind, (name, values) in GRIDS.items():
         tried = ", ".join(f"{value:g}: {scores[Player(kind, value)]:.2f}" for value in values)
-        at_end = best[kind].value in (values[0], values[-1]) and best[kind].value
-        end = " (an end of the grid)" if at_end else ""
-        yield f"| {kind}, {name} | {tried} | {best[kind].value:g}{end} | {shipped(kind).value:g} |"
+        chosen = best[kind].value or 0.0
+        end = " (an end of the grid)" if is_end_of_grid(kind, chosen) else ""
+        yield f"| {kind}, {name} | {tried} | {chosen:g}{end} | {shipped(kind).value:g} |"
     yield f"| greedy | {scores[best['greedy']]:.2f} | | |"
     for heading, played in (("Worlds that confirm", confirmed), ("Rates of reward", rates)):
         yield from ("", f"## {heading}", "", "Mean regret with its 95 % interval over the seeds.", "")
@@ -231,7 +213,7 @@ def _table(played: Mapping[Setting, Mapping[Player, Any]]) -> Iterator[str]:
 
 
 def _interval(values: Sequence[float]) -> str:
-    half = student.ppf(0.975, len(values) - 1) * stdev(values) / len(values) ** 0.5
+    [half] = half_width(np.array(values)[:, None])
     return f"{mean(values):,.0f} ± {half:,.0f}"
 
 

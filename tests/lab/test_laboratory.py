@@ -25,8 +25,8 @@ def nothing(_: int) -> None:
     """Shows no progress."""
 
 
-def regret(world: str, kind: Any, n_decisions: int = 600, drift: Drift = "none", discount: float = 1.0) -> np.ndarray:
-    return run(WORLDS[world](range(3), n_decisions, drift), new_policy(kind), discount, 0, nothing).regret
+def regret(world: str, kind: Any, n_decisions: int = 600, drift: Drift = "none", delay: int = 0) -> np.ndarray:
+    return run(WORLDS[world](range(3), n_decisions, drift), new_policy(kind), 1.0, 0, nothing, delay).regret
 
 
 @pytest.mark.parametrize("discount", [1.0, 0.95])
@@ -133,26 +133,18 @@ def test_a_hyper_parameter_that_is_not_given_is_chosen_on_other_seeds() -> None:
 
 
 def test_rewards_that_come_late_are_learned_in_batches_and_all_of_them() -> None:
-    def mean_regret(kind: Any, delay: int) -> float:
-        world = WORLDS["shared-linear"](range(3), 1200, "none")
-        return float(run(world, new_policy(kind), 1.0, 0, nothing, delay).regret.mean())
-
+    uniform = regret("shared-linear", Uniform(), 1200)
+    at_once, one_by_one, late = (regret("shared-linear", SquareCB(), 1200, delay=delay) for delay in (0, 1, 400))
     # What draws uniformly until it has learned draws uniformly for as long as nothing comes.
-    uniform = run(WORLDS["shared-linear"](range(3), 1200, "none"), new_policy(Uniform()), 1.0, 0, nothing).regret
-    late = run(WORLDS["shared-linear"](range(3), 1200, "none"), new_policy(SquareCB()), 1.0, 0, nothing, 400).regret
     assert (late[:, :400] == uniform[:, :400]).all()
     assert late[:, 400:800].mean() < 0.8 * late[:, :400].mean()
-    assert mean_regret(SquareCB(), 1) == mean_regret(SquareCB(), 0) < mean_regret(SquareCB(), 400)
+    assert one_by_one.mean() == at_once.mean() < late.mean()
 
 
 def test_what_waits_when_an_arm_is_replaced_is_not_learned_of_the_new_arm() -> None:
     # Of 400 decisions, every twentieth one replaces an arm, so nothing waits for longer.
-    def played(drift: Drift, delay: int) -> np.ndarray:
-        return run(
-            WORLDS["disjoint-linear"](range(2), 400, drift), new_policy(SquareCB()), 1.0, 0, nothing, delay
-        ).regret
-
-    late, later, never = played("churn", 20), played("churn", 400), played("none", 400)
+    late, later = (regret("disjoint-linear", SquareCB(), 400, "churn", delay) for delay in (20, 400))
+    never = regret("disjoint-linear", SquareCB(), 400, delay=400)
     assert (late == later).all()
     assert (later[:, 20:] != never[:, 20:]).any()
 

@@ -30,7 +30,7 @@ class Credited(NamedTuple):
     """What became of a cart or a purchase.
 
     Attributes:
-        counters: To raise.
+        counters: Names of the counters that go up by one.
         policy: That of the decision which showed the item; ``None`` where none did in time.
     """
 

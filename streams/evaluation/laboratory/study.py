@@ -145,21 +145,34 @@ def _tune_and_play(
     if value is not None:
         details[GRIDS[contender.kind][0]] = value
         details["tried"] = {str(each): round(total, 1) for each, total in tried.items()}
-        # Epsilon and the like cannot be below 0, so a best of 0 is no sign that the grid is too small.
-        if tried and value and value in (min(tried), max(tried)):
+        if tried and is_end_of_grid(contender.kind, value):
             details["end_of_grid"] = f"{GRIDS[contender.kind][0]} {value:g}"
     return regret(value, range(study.seeds)), details
 
 
+def is_end_of_grid(kind: str, value: float) -> bool:
+    """Returns whether a best value lies at an end of its grid, so that a better one may lie beyond it.
+
+    Epsilon and the like cannot be below 0, so a best of 0 is no such sign.
+    """
+    values = GRIDS[kind][1]
+    return value != 0.0 and value in (values[0], values[-1])
+
+
+def configuration(kind: str, value: float | None, **given: Any) -> Policy:
+    """Returns a kind of policy with a value of its tuned hyper-parameter; ``None`` leaves the one that ships."""
+    own: dict[str, Any] = {} if value is None else {GRIDS[kind][0]: value}
+    return POLICY_TYPES[kind](**own, **given)
+
+
 def _configured(contender: Contender, value: float | None) -> Policy:
     """Returns the policy's configuration; greedy has no floor here: it is the example of a policy that fails."""
-    kind = POLICY_TYPES[contender.kind]
-    given: dict[str, Any] = {} if value is None else {GRIDS[contender.kind][0]: value}
-    if issubclass(kind, Learned):
+    given: dict[str, Any] = {}
+    if issubclass(POLICY_TYPES[contender.kind], Learned):
         given["discount"] = contender.discount
     if contender.kind == "greedy":
         given["floor"] = 0.0
-    return kind(**given)
+    return configuration(contender.kind, value, **given)
 
 
 def _play_funnel(
@@ -180,10 +193,10 @@ def _summary(regret: Float64Array, first: Float64Array, breaks: bool) -> dict[st
     totals = regret.sum(axis=1)
     ends = np.unique(np.linspace(regret.shape[1] / _POINTS, regret.shape[1], _POINTS).astype(int))
     curves = regret.cumsum(axis=1)[:, ends - 1]
-    half = _half_width(curves)
+    half = half_width(curves)
     ratio = float(totals.mean() / first.mean())
     # The delta method, on the pairs of runs with the same seed.
-    spread = float(_half_width((totals - ratio * first)[:, None])[0]) / float(first.mean())
+    spread = float(half_width((totals - ratio * first)[:, None])[0]) / float(first.mean())
     return {
         "regret": round(float(totals.mean()), 1),
         "regret_ci95": _rounded(totals.mean() + float(half[-1]) * np.array([-1.0, 1.0])),
@@ -200,7 +213,7 @@ def _summary(regret: Float64Array, first: Float64Array, breaks: bool) -> dict[st
     }
 
 
-def _half_width(values: Float64Array) -> Float64Array:
+def half_width(values: Float64Array) -> Float64Array:
     """Returns half the width of a 95 % interval of the mean over the rows; NaN for one row."""
     n = len(values)
     if n < 2:

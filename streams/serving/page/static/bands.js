@@ -42,16 +42,12 @@ export function worth(data, control) {
       h("span", { role: "columnheader" }, place ? term(anchor, text) : "Policy"))),
     compared.map(([policy, each]) => forestLine(policy, each, scale))));
   render(part("worth", "tiles"),
-    over?.extra_clicks && tile(`${over.extra_clicks[0] >= 0 ? "+" : "−"}${whole(Math.abs(over.extra_clicks[0]))}`,
-      term("extra-clicks", `clicks more than ${control}`), `at any time ${whole(over.extra_clicks[1][0])} to ${whole(over.extra_clicks[1][1])}`),
-    saleTile("carts", leader, over, control), saleTile("purchases", leader, over, control), saleTile("money", leader, over, control));
+    over?.extra_clicks && tile(gain(over.extra_clicks[0]), term("extra-clicks", `clicks more than ${control}`), `at any time ${whole(over.extra_clicks[1][0])} to ${whole(over.extra_clicks[1][1])}`),
+    over?.extra_sales && SALES.map((name, place) => tile(gain(over.extra_sales[place]), term("extra-sales", `${name} more than ${control}`),
+      `of ${whole(leader.sales[place])}; counted, not tested`)));
 }
 
-function saleTile(name, leader, over, control) {
-  const extra = over?.extra_sales?.[SALES.indexOf(name)];
-  return extra == null ? null : tile(`${extra >= 0 ? "+" : "−"}${whole(Math.abs(extra))}`, term("extra-sales", `${name} more than ${control}`),
-    `of ${whole(leader.sales[SALES.indexOf(name)])}; counted, not tested`);
-}
+const gain = (number) => `${number >= 0 ? "+" : "−"}${whole(Math.abs(number))}`;
 
 function headline(leader, over, isSimulated) {
   if (!leader) return "No decisions yet.";
