@@ -71,7 +71,7 @@ test: $(STAMP) ## Run all tests; ARGS=... go to pytest
 
 FUZZED := tests/contract/test_events.py tests/pipeline/test_fold_laws.py tests/engine/test_protocol.py \
   tests/pipeline/test_interrupted_shop.py tests/system/test_hostile_records.py tests/system/test_hostile_door.py \
-  tests/system/test_openapi.py
+  tests/system/test_openapi.py tests/system/test_replayed_file.py
 
 fuzz: $(STAMP) ## Try the laws at length, an hour or so: hypothesis, interrupted shops, 100,000 mutated records and requests
 	@HEADRACE_FUZZ=1 .venv/bin/python -m pytest -o timeout=7200 $(FUZZED) $(ARGS)
