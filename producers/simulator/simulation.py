@@ -17,7 +17,7 @@ from producers.simulator.parameters import SimulationParameters
 from producers.simulator.plan import plan_sessions
 from producers.simulator.population import draw_population
 from producers.simulator.recommendation_reader import Claims
-from producers.simulator.shopper import Shoppers, Sight
+from producers.simulator.shopper import Shoppers, Shown, Sight
 from streams.contract.events import Event
 from streams.contract.records import Recommendation, event_ref, without_epoch
 from streams.contract.topics import CLICKSTREAM
@@ -103,6 +103,7 @@ class Simulation:
     Args:
         publisher: Destination of the events; it reports the offset of each view, which identifies its decision.
         recommendations: Source of the decisions; it must be reading before :meth:`run`.
+        on_shown: Called with each slate that is seen and the reaction to it.
 
     Attributes:
         population: Items and users of the shop.
@@ -116,8 +117,10 @@ class Simulation:
         parameters: SimulationParameters,
         publisher: EventSink,
         recommendations: Claims,
+        on_shown: Callable[[Sight, Shown], None] | None = None,
     ) -> None:
         self._parameters = parameters
+        self._on_shown = on_shown
         self._publisher = publisher
         self._recommendations = recommendations
         self.population = draw_population(parameters)
@@ -235,7 +238,9 @@ class Simulation:
             )
             for waiting, decision in slates
         ]
-        for (waiting, decision), shown in zip(slates, self._shoppers.see(sights), strict=True):
+        for sight, (waiting, decision), shown in zip(sights, slates, self._shoppers.see(sights), strict=True):
+            if self._on_shown is not None:
+                self._on_shown(sight, shown)
             self.journal.show(waiting.session.user, decision.decision_id, shown.slots)
             truth = self.policies.setdefault(decision.policy, PolicyGroundTruth())
             truth.slates += 1

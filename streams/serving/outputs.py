@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.contract.catalogue import CatalogueItem, CatalogueRecord, decode_catalogue_record, encode_catalogue_item
@@ -57,10 +58,11 @@ class KnownItems:
 
     def newest(self, n: int) -> list[tuple[str, tuple[int, float, float]]]:
         """Returns the ``n`` items that were first seen last, each with that time, impressions and click rate."""
-        items = self._item_table
+        items, newest = self._item_table, self._item_table.newest[:n]
+        rates = items.ctr(np.array(newest, np.int64)).tolist()
         return [
-            (items.ids[item], (int(items.first_seen_ms[item]), float(items.impressions[item]), float(items.ctr[item])))
-            for item in items.newest[:n]
+            (items.ids[item], (int(items.first_seen_ms[item]), float(items.impressions[item]), rate))
+            for item, rate in zip(newest, rates, strict=True)
         ]
 
     def listed(self, item_id: str) -> CatalogueItem | None:

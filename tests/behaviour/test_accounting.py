@@ -153,7 +153,7 @@ def expected_rate(users: list[tuple[int, int]]) -> list[Any]:
     impressions, clicks = sum(n for n, _ in users), sum(c for _, c in users)
     rate = clicks / impressions
     variance = sum((c - rate * n) ** 2 for n, c in users) / max(len(users) - 1, 1) / len(users)
-    half = 1.96 * sqrt(variance) / (impressions / len(users))
+    half = 1.959964 * sqrt(variance) / (impressions / len(users))
     bounds = (pytest.approx(bound, rel=1e-4) for bound in (max(rate - half, 0.0), rate + half))
     return [pytest.approx(rate), *bounds]
 

@@ -73,7 +73,7 @@ def plainly_described(made: ItemTable, contexts: ShopperContext, item: int, sour
     log_price, usual = made.log_price[item].item(), contexts.usual_log_price
     is_unknown = isnan(log_price) or usual is None
     distance = 0.0 if usual is None or isnan(log_price) else min(0.5 * abs(log_price - usual), 1.0)
-    ctr = 5.0 * made.ctr[item].item()
+    ctr = 5.0 * made.ctr(np.array([item])).item()
     return {
         "bias": 1.0,
         "log_popularity": 0.1 * made.log_popularity[item].item(),
@@ -118,7 +118,9 @@ def test_no_decisions_and_empty_shortlists_have_features_of_their_shape(made: It
 def test_what_is_known_of_the_item() -> None:
     hat = described(context(), "hat")
     assert hat["log_popularity"] == pytest.approx(0.1 * log1p(10.0))
-    assert hat["ctr"] == pytest.approx(5.0 * (19.0 + 1.0) / 100.0)
+    # The shop has 80 impressions and 19 clicks, all of them of the hat.
+    assert hat["ctr"] == pytest.approx(5.0 * (19.0 + 20.0 * (19.0 + 1.0) / 100.0) / 100.0)
+    assert described(context(), "cap")["ctr"] == pytest.approx(5.0 * (19.0 + 1.0) / 100.0)
     assert (hat["new"], described(context(), "cap")["new"]) == (1.0, 0.0)
 
 

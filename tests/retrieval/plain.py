@@ -7,7 +7,7 @@ from streams.core.retrieval.item_table import NO_CATEGORY, ItemTable
 from streams.core.retrieval.rules import LAST_ITEMS, rank
 from streams.core.retrieval.shortlist import Shortlist
 
-QUOTAS = {20: (8, 4, 2, 2, 4), 7: (3, 1, 1, 1, 1), 1: (1, 1, 1, 1, 1)}
+QUOTAS = {20: (8, 4, 2, 2, 1), 7: (3, 1, 1, 1, 1), 1: (1, 1, 1, 1, 1)}
 """How many of each kind come first, by the size of the list."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import inf, log, log2, nan
+from random import Random
 from zlib import crc32
 
 import msgspec
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Items, Settings
 from streams.core.retrieval import top_k
-from streams.core.retrieval.item_table import NO_CATEGORY, ItemTable
+from streams.core.retrieval.item_table import NO_CATEGORY, NOBODY, ItemTable
 
 HALF_LIFE_MS = 100_000
 SETTINGS = Settings(items=Items(half_life_s=HALF_LIFE_MS / 1000, neighbours=3))
@@ -115,7 +116,7 @@ def test_equally_popular_items_are_listed_alike_in_whatever_order_they_arrive() 
 
 
 def test_an_item_that_changes_its_category_makes_room_in_the_one_it_leaves() -> None:
-    made = item_table(*(summary(f"item-{number}", "hats", popularity=100.0 - number) for number in range(30)))
+    made = item_table(*(summary(f"item-{number}", "hats", popularity=100.0 - number) for number in range(60)))
     made.apply([summary("item-0", "shoes", popularity=100.0)])
     lists = by_id(made)
     assert lists["shoes"] == ["item-0"]
@@ -140,9 +141,32 @@ def test_numbers_are_those_of_the_last_summary() -> None:
     assert item == 0
     assert made.popularity[item] == 3.0
     assert made.log_popularity[item] == pytest.approx(log(4.0))
-    assert made.ctr[item] == pytest.approx((29.0 + 1.0) / 200.0)
+    assert (made.impressions[item], made.clicks[item]) == (180.0, 29.0)
     assert made.log_price[item] == pytest.approx(log(20.0))
     assert made.category[item] == made.find_category("hats") == 0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.0, 1e5), st.floats(0.0, 1.0)), min_size=1, max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_click_rates_are_between_the_items_own_and_the_shops_to_the_bit_in_any_order(
+    shown: list[tuple[float, float]], draw: Random
+) -> None:
+    summaries = [
+        summary(f"item-{number}", impressions=impressions, clicks=impressions * share)
+        for number, (impressions, share) in enumerate(shown)
+    ]
+    made, names = item_table(*summaries), [each.item_id for each in summaries]
+    rates = made.ctr(np.array(made.number(names)))
+    [unknown] = made.ctr(np.array([NOBODY]))
+    for (impressions, share), rate in zip(shown, rates.tolist(), strict=True):
+        own, prior = share, float(unknown)
+        assert min(own, prior) - 1e-9 <= rate <= max(own, prior) + 1e-9
+        assert impressions or rate == pytest.approx(prior)
+    draw.shuffle(summaries)
+    again = item_table(*summaries)
+    assert again.ctr(np.array(again.number(names))).tolist() == rates.tolist()
 
 
 @pytest.mark.parametrize("price", [None, 0.0])

@@ -12,7 +12,7 @@ from streams.contract.settings import Items, Settings
 from streams.core.retrieval.context import ShopperContext, decision_context
 from streams.core.retrieval.item_table import ItemTable
 from streams.core.retrieval.rules import LAST_ITEMS
-from streams.core.retrieval.shortlist import SOURCE_NAMES, Shortlist, shortlists
+from streams.core.retrieval.shortlist import MAX_PROPOSED, SOURCE_NAMES, Shortlist, shortlists
 from tests.retrieval.plain import QUOTAS, plain_shortlist
 
 SETTINGS = Settings(items=Items(neighbours=24))
@@ -141,11 +141,11 @@ def test_every_kind_has_its_share() -> None:
     asked = context(category="hats", cart_items=("item-150", "item-151", "item-152"))
     made = shop(bought={150: [10, 20, 30]})
     assert {source: len(found) for source, found in proposed(made, asked).items()} == {
-        "related": 8,
+        "related": 8 + 3,
         "trending": 4,
         "cart": 2,
         "bought": 2,
-        "popular": 4,
+        "popular": 1,
     }
 
 
@@ -221,4 +221,4 @@ def test_the_first_kind_that_proposes_an_item_has_it() -> None:
 
 def test_new_items_get_a_chance_among_the_popular() -> None:
     made = shop(neighbours={100: []})
-    assert proposed(made, context(100, category="shoes"))["popular"] == [0, 199, 198, 2]
+    assert proposed(made, context(100, category="shoes"), MAX_PROPOSED)["popular"][:4] == [0, 199, 198, 2]

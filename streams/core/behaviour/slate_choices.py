@@ -12,10 +12,11 @@ from streams.contract.arrays import BoolArray, Float32Array, Float64Array, Int64
 from streams.contract.events import MAX_CANDIDATES
 from streams.contract.settings import Settings
 from streams.contract.settings.policies import learner_of
-from streams.contract.topics import POPULAR, RANDOM
+from streams.contract.topics import POPULAR, RANDOM, RANKED
 from streams.core.policies.choice import Deciding, decide
+from streams.core.policies.preranking import preranked_shortlists
 from streams.core.policies.q_agent import action_masks
-from streams.core.policies.reward_models import PolicyModels
+from streams.core.policies.reward_models import UNTRAINED, PolicyModels
 from streams.core.policies.slate_features import N_FEATURES, PACKING, SLOT_PACKING, padded, slate_features
 from streams.core.policies.slates import CategoryLimit
 from streams.core.retrieval.context import DecisionContext
@@ -140,7 +141,7 @@ class Chooser:
         self, requests: Sequence[DecisionRequest], policies: Sequence[str], *, is_given: bool
     ) -> tuple[list[Shortlist], list[list[str]], list[dict[str, list[str]]]]:
         """Returns the shortlist of each request, the names of its items, and those that rules left out."""
-        item_table, size = self._item_table, self._settings.decisions.shortlist
+        item_table = self._item_table
         if is_given:
             given = [each.candidates or () for each in requests]
             names = [
@@ -156,13 +157,26 @@ class Chooser:
                     names[place] = most_popular_first(item_table, names[place])
             found = [given_shortlist(item_table, each) for each in names]
             return found, names, [*map(_by_rule, requests, dropped)]
-        found = shortlists(item_table, [each.context for each in requests], size)
-        for place, policy in enumerate(policies):
-            if policy == POPULAR:
-                found[place] = popular_shortlist(item_table, requests[place].context, size)
+        found = self._retrieved([each.context for each in requests], policies)
         names = [[*map(item_table.ids.__getitem__, each.items)] for each in found]
         dropped = [[*map(item_table.ids.__getitem__, each.left_out)] for each in found]
         return found, names, [*map(_by_rule, requests, dropped)]
+
+    def _retrieved(self, contexts: Sequence[DecisionContext], policies: Sequence[str]) -> list[Shortlist]:
+        """Returns the shortlist of each context; those of the controls ``ranked`` and ``popular`` know no model."""
+        item_table, size = self._item_table, self._settings.decisions.shortlist
+        model = self._models.rewards[self._scored_by]
+        found: dict[int, Shortlist] = {}
+        ranked = [place for place, policy in enumerate(policies) if policy == RANKED or model is UNTRAINED]
+        learned = [place for place, policy in enumerate(policies) if policy not in (RANKED, POPULAR)]
+        if model is not UNTRAINED:
+            chosen = preranked_shortlists(item_table, [contexts[place] for place in learned], size, model)
+            found |= zip(learned, chosen, strict=True)
+        found |= zip(ranked, shortlists(item_table, [contexts[place] for place in ranked], size), strict=True)
+        for place, policy in enumerate(policies):
+            if policy == POPULAR:
+                found[place] = popular_shortlist(item_table, contexts[place], size)
+        return [found[place] for place in range(len(contexts))]
 
     def _choose_alike(
         self, shape: _Shape, requests: Sequence[DecisionRequest], policies: Sequence[str]

@@ -64,7 +64,7 @@ class _Slates:
         self.item_table, self.contexts = item_table, contexts
         items = self.items = shortlists.items
         self.sources = shortlists.sources
-        self.ctr = _CTR_SCALE * item_table.ctr[items]
+        self.ctr = _CTR_SCALE * item_table.ctr(items)
         self.closeness = _closeness(item_table, contexts, items)
         self.category = np.where(item_table.category[items] == NO_CATEGORY, _NONE, item_table.category[items])
         self.category_share = _category_share(contexts, self.category)

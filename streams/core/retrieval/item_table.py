@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.contract.arrays import Float32Array, Int64Array
+from streams.contract.arrays import Float32Array, Float64Array, Int64Array
 from streams.contract.catalogue import CatalogueRecord
 from streams.contract.records import ItemSummary
 from streams.contract.settings import Settings
@@ -24,7 +24,12 @@ NOBODY: Final = -1
 entry, which is kept empty."""
 
 _CTR_PRIOR: Final = 0.05
+"""Click rate of a shop that has shown nothing; smooths the shop's own rate as that smooths an item's."""
 _CTR_PRIOR_IMPRESSIONS: Final = 20.0
+_FIXED_POINT: Final = 2.0**10
+"""Sums over all items are of integers, so that they do not depend on the order in which items came."""
+_MOST_COUNTED: Final = 2.0**34
+"""Of one item: the sums of more items than a table holds cannot overflow."""
 _CHUNK_ITEMS: Final = 4096
 """Items written at once; limits how far loading the global table exceeds the memory bound."""
 _EVICTED_FRACTION: Final = 8
@@ -59,7 +64,7 @@ class ItemTable:
         standing: log2 of the popularity at a common time, so that items last seen at different times are comparable;
             ``-inf`` for an item that was never seen, ``(n,)``.
         impressions: ``(n,)``.
-        ctr: Click rate, smoothed with a prior of 5 % that weighs 20 impressions, ``(n,)``.
+        clicks: ``(n,)``.
         log_price: NaN where no price is known, ``(n,)``.
         category: Number of the category, :data:`NO_CATEGORY` for none, ``(n,)``.
         hidden: Whether the shop's catalogue keeps the item from being proposed, ``(n,)``.
@@ -88,7 +93,8 @@ class ItemTable:
         self.hidden = np.zeros(0, np.bool_)
         self._offered = np.full(0, -inf)
         self.impressions = np.zeros(0)
-        self.ctr = np.full(0, _CTR_PRIOR)
+        self.clicks = np.zeros(0)
+        self._mean_ctr = _CTR_PRIOR
         self.price = np.full(0, nan)
         self.log_price = np.full(0, nan)
         self.category = np.full(0, NO_CATEGORY, np.int32)
@@ -128,6 +134,15 @@ class ItemTable:
             number = self.category[self._indices.get(item_id, NOBODY)]
             names.append(self.listing.category(item_id) or (self._categories[number] if number >= 0 else None))
         return names
+
+    def ctr(self, items: Int64Array) -> Float64Array:
+        """Returns the click rate of items, smoothed by a prior of the shop's mean that weighs 20 impressions.
+
+        An item that was hardly shown is then neither preferred nor passed over, whatever rate is usual in the shop.
+        """
+        prior = _CTR_PRIOR_IMPRESSIONS
+        rates: Float64Array = (self.clicks[items] + self._mean_ctr * prior) / (self.impressions[items] + prior)
+        return rates
 
     @property
     def popular(self) -> list[int]:
@@ -178,6 +193,8 @@ class ItemTable:
             self._apply(latest[begin : begin + _CHUNK_ITEMS])
             if len(self) > self._max_items:
                 self._evict(self._max_items - self._max_items // _EVICTED_FRACTION)
+        clicks, impressions = _counted(self.clicks), _counted(self.impressions)
+        self._mean_ctr = (clicks + _CTR_PRIOR * _CTR_PRIOR_IMPRESSIONS) / (impressions + _CTR_PRIOR_IMPRESSIONS)
 
     def _apply(self, latest: list[ItemSummary]) -> None:
         numbered, n_before = self._indices.__getitem__, len(self)
@@ -216,7 +233,7 @@ class ItemTable:
         # Number by number: numpy's own logarithm may differ in the last bit with the length of the array.
         self.log_popularity[indices] = [log1p(number) for number in popularity]
         self.impressions[indices] = impressions
-        self.ctr[indices] = (clicks + _CTR_PRIOR * _CTR_PRIOR_IMPRESSIONS) / (impressions + _CTR_PRIOR_IMPRESSIONS)
+        self.clicks[indices] = clicks
         self.price[indices] = prices
         self.log_price[indices] = [log(price) if price > 0.0 else nan for price in prices]
         self.first_seen_ms[indices] = first_seen_ms
@@ -286,7 +303,7 @@ _FILLINGS: Final[dict[str, float]] = {
     "_offered": -inf,
     "hidden": False,
     "impressions": 0.0,
-    "ctr": _CTR_PRIOR,
+    "clicks": 0.0,
     "price": nan,
     "log_price": nan,
     "category": NO_CATEGORY,
@@ -325,3 +342,12 @@ def renumbered(
     order = np.argsort(renamed < 0, axis=1, kind="stable")
     renamed = np.take_along_axis(renamed, order, axis=1)
     return renamed, np.where(renamed >= 0, np.take_along_axis(closeness, order, axis=1), np.float32(0.0))
+
+
+def _counted(values: Float64Array) -> float:
+    """Sums counts exactly, to a thousandth each.
+
+    >>> _counted(np.array([0.5, 2.25]))
+    2.75
+    """
+    return int((np.minimum(values, _MOST_COUNTED) * _FIXED_POINT).astype(np.int64).sum()) / _FIXED_POINT

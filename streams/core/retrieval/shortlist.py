@@ -1,4 +1,8 @@
-"""The shortlist: items that may be shown, at most 20 by candidate sources or those that a caller named; not random."""
+"""Candidates: items that may be shown, by candidate sources or as a caller named them; not random.
+
+The sources' candidates are many; which of them make the shortlist is decided with the reward model, by
+:mod:`streams.core.policies.preranking`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, zip_longest
@@ -14,6 +18,9 @@ from streams.core.retrieval.related import related
 from streams.core.retrieval.rules import LAST_ITEMS
 
 MAX_ITEMS: Final = 20
+"""Of a shortlist."""
+MAX_PROPOSED: Final = 100
+"""Candidates of the sources, of which the shortlist is chosen."""
 
 _NEW: Final = 2
 _KEPT_OUT: Final = -1
@@ -31,6 +38,12 @@ class Shortlist(NamedTuple):
     items: list[int]
     sources: list[int]
     left_out: Sequence[int] = ()
+
+    def part(self, places: Sequence[int]) -> "Shortlist":
+        """Returns the items at these places, in their order."""
+        return Shortlist(
+            [self.items[place] for place in places], [self.sources[place] for place in places], self.left_out
+        )
 
 
 class Lookups(NamedTuple):
@@ -112,7 +125,7 @@ def _fill(proposals: list[list[int]], quotas: list[int], context: DecisionContex
         del taken[item]
     left_out: Sequence[int] = ()
     if context.excluded:
-        first = set(chain.from_iterable(items[:size] for items in proposals))
+        first = set(chain.from_iterable(items[:MAX_ITEMS] for items in proposals))
         left_out = [item for item in context.excluded if item in first]
     return Shortlist(list(taken), list(taken.values()), left_out)
 
@@ -181,7 +194,7 @@ CANDIDATE_SOURCES: Final[Mapping[str, CandidateSource]] = MappingProxyType(
         "trending": CandidateSource(0.2, _trending),
         "cart": CandidateSource(0.1, _cart),
         "bought": CandidateSource(0.1, _bought),
-        "popular": CandidateSource(0.2, _popular_or_new),
+        "popular": CandidateSource(0.05, _popular_or_new),
     }
 )
 """In order: rules of the session's last items; popular in the category; in the cart or viewed again; bought together

@@ -10,7 +10,7 @@ from streams.contract.arrays import Float64Array, Int64Array
 
 N_OVERALL: Final = 128
 """Enough for a shortlist beside all that the rules keep from one shopper: at most 96 items."""
-N_CATEGORY: Final = 20
+N_CATEGORY: Final = 40
 N_NEWEST: Final = 20
 
 
