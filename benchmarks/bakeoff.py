@@ -138,17 +138,30 @@ class Job(NamedTuple):
 def play(job: Job) -> dict[str, Any]:
     """Plays one job: regret and effective size by seed."""
     seeds = range(job.first_seed, job.first_seed + job.seeds)
-    name, drift, rate, delay = job.setting
-    world: World
-    if name in SETS:
-        world = Classification(name, seeds, job.decisions)
-    else:
-        world = WORLDS[name](seeds, job.decisions, drift, rate)
+    delay, world = job.setting.delay, _world(job.setting, seeds, job.decisions)
     if job.player.kind == VW:
         played = vowpal_wabbit.run(world, job.player.arguments, seeds.start, delay)
     else:
         played = run(world, job.player.policy(), 1.0, seeds.start, lambda _: None, delay)
     return {"regret": played.regret.sum(axis=1).tolist(), "effective": played.effective.tolist()}
+
+
+def _world(setting: Setting, seeds: range, decisions: int) -> World:
+    name, drift, rate, _ = setting
+    if name in SETS:
+        return Classification(name, seeds, decisions)
+    return WORLDS[name](seeds, decisions, drift, rate)
+
+
+def price(setting: Setting, decisions: int) -> float:
+    """Returns the regret of a policy that knows the expected rewards and has the floor of :data:`FLOORED`."""
+    world = _world(setting, range(_FIRST_CONFIRMING, _FIRST_CONFIRMING + SEEDS), decisions)
+    gaps = 0.0
+    for number in range(decisions):
+        world.replaced(number)
+        expected = world.expected(number)
+        gaps += float((expected.max(axis=1) - expected.mean(axis=1)).mean())
+    return shipped(FLOORED).policy().floor * gaps
 
 
 def main() -> None:
@@ -295,6 +308,7 @@ class Tables(NamedTuple):
         best: Kind to the candidate with the lowest score.
         vw_scores: The same of Vowpal Wabbit's candidates, among themselves; empty without it.
         floored: The policy of the kind :data:`FLOORED` with other floors.
+        prices: Regret of the floor alone in each world, see :func:`price`.
         costs: Processor time of a decision, in microseconds.
     """
 
@@ -304,6 +318,7 @@ class Tables(NamedTuple):
     confirmed: Played
     rates: Played
     floored: Played
+    prices: Mapping[Setting, float]
     costs: Mapping[Player, float]
 
 
@@ -333,6 +348,7 @@ def page(tables: Tables, decisions: int) -> Iterator[str]:
     yield from _table(tables.rates)
     yield from _summary(tables)
     yield from _floors(tables)
+    yield from _prices(tables)
 
 
 def _hyper_parameters(tables: Tables) -> Iterator[str]:
@@ -409,16 +425,44 @@ def _by_sort(shares: Mapping[Setting, float]) -> list[str]:
 def _floors(tables: Tables) -> Iterator[str]:
     players = list(next(iter(tables.floored.values())))
     ours = players[-1]
+    vw = next((player for player in next(iter(tables.confirmed.values())) if player.kind == VW), None)
     yield from ("", "## What the floor costs", "")
     yield (
-        f"`{ours.label}` as it ships, with a floor of {ours.policy().floor:g}, and with lower ones: its regret by that "
-        "with the floor that ships, and the effective size of its log."
+        f"`{ours.label}` as it ships, with a floor of {ours.policy().floor:g}, and with lower ones, in the same worlds "
+        "and sets. A log is paid for: whatever leaves one with an effective size of .1 draws another arm than the best "
+        "in about one decision of ten, where there are many arms."
     )
-    yield from ("", "| floor | worlds | sets | effective size |", "|---|---|---|---|")
+    yield ""
+    yield (
+        "| floor | by the floor that ships: worlds | sets | by tuned VW: geometric mean | worlds | sets | worst | "
+        "effective size |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
     for player in players:
-        shares = shares_of(player, ours, tables.floored)
+        by_ours = _by_sort(shares_of(player, ours, tables.floored))
+        by_vw = " | | | "
+        if vw is not None:
+            both = {setting: {**each, vw: tables.confirmed[setting][vw]} for setting, each in tables.floored.items()}
+            by_vw = _by_vw(shares_of(player, vw, both))
         sizes = [mean(by_player[player]["effective"]) for by_player in tables.floored.values()]
-        yield f"| {player.policy().floor:g} | {' | '.join(_by_sort(shares))} | {min(sizes):.3f} to {max(sizes):.3f} |"
+        yield (
+            f"| {player.policy().floor:g} | {' | '.join(by_ours)} | {by_vw} | {min(sizes):.3f} to {max(sizes):.3f} |"
+        )
+
+
+def _prices(tables: Tables) -> Iterator[str]:
+    ours, confirmed = shipped(FLOORED), tables.confirmed
+    vw = next((player for player in next(iter(confirmed.values())) if player.kind == VW), None)
+    players = [ours] if vw is None else [ours, vw]
+    yield from (
+        "",
+        "The floor alone costs a policy that knows the expected rewards, beside the regret of learning at once:",
+    )
+    yield from ("", "| world | floor alone | " + " | ".join(player.label for player in players) + " |")
+    yield "|---|---|" + "---|" * len(players)
+    for setting, floor_alone in tables.prices.items():
+        regrets = [f"{mean(confirmed[setting][player]['regret']):,.0f}" for player in players]
+        yield f"| {setting.label} | {floor_alone:,.0f} | {' | '.join(regrets)} |"
 
 
 def _interval(values: Sequence[float]) -> str:

@@ -18,9 +18,9 @@ Example = list[Any]
 """A decision as Vowpal Wabbit parsed it: one line for each arm, behind one for the context if arms share it."""
 
 EXPLORATIONS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
-    "squarecb": ("--squarecb --gamma_scale", (30.0, 100.0, 300.0, 1000.0)),
-    "epsilon": ("--epsilon", (0.01, 0.05)),
-    "regcb": ("--regcb --mellowness", (0.001, 0.01)),
+    "squarecb": ("--squarecb --gamma_scale", (30.0, 100.0, 300.0, 1000.0, 3000.0)),
+    "epsilon": ("--epsilon", (0.0, 0.01, 0.05)),
+    "regcb": ("--regcb --mellowness", (0.0001, 0.001, 0.01)),
 }
 """Way to explore to its option and the candidate values."""
 LEARNING_RATE: Final = 2.0

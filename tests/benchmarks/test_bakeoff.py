@@ -19,6 +19,7 @@ from benchmarks.bakeoff import (
     chosen,
     page,
     play,
+    price,
     relative,
     shares_of,
     shipped,
@@ -54,6 +55,11 @@ def test_what_leaves_too_small_a_log_in_one_world_is_not_chosen() -> None:
     }
     found = chosen(scores, played)
     assert [found[kind].value for kind in ("squarecb", "thompson", "greedy")] == [0.1, 0.2, None]
+
+
+def test_the_floor_alone_costs_its_share_of_the_gap_between_the_best_and_the_mean() -> None:
+    # One of three classes is right, and the mean of the three is a third.
+    assert price(Setting("iris", "none", 1.0, 0), 10) == pytest.approx(shipped(FLOORED).policy().floor * 10 * 2 / 3)
 
 
 def test_a_class_is_an_arm_and_every_row_comes_once_before_any_comes_again() -> None:
@@ -110,7 +116,8 @@ def test_the_page_has_what_was_chosen_and_what_ships() -> None:
     )
     for by_player in floored.values():
         del by_player[vw]
-    lines = list(page(Tables(scores, best, {vw: 1.0}, confirmed, rates, floored, dict.fromkeys(players, 12.3)), 1000))
+    prices, costs = {setting: 4.4 for setting in confirmed if setting.delay == 0}, dict.fromkeys(players, 12.3)
+    lines = list(page(Tables(scores, best, {vw: 1.0}, confirmed, rates, floored, prices, costs), 1000))
     assert "| greedy | 2.50 | | |" in lines
     assert any(line.endswith(f"| 4096 (an end of the grid) | {shipped('squarecb').value:g} |") for line in lines)
     # Two values have a standard deviation of the root of 2, and 12.7 such errors for 95 %.
@@ -119,4 +126,5 @@ def test_the_page_has_what_was_chosen_and_what_ships() -> None:
     for label, (by_least, by_vw) in shares.items():
         cells = f"{by_least} | {by_vw} | {by_vw} | {by_vw} | {by_vw} (non-linear, 30%, 0) | 0.500 to 0.500 | 12"
         assert f"| {label} | {cells} |" in lines
-    assert "| 0.01 | 100% | 100% | 0.500 to 0.500 |" in lines
+    assert "| wine | 4 | 11 | 22 |" in lines
+    assert "| 0.01 | 100% | 100% | 50% | 50% | 50% | 50% (non-linear, 30%, 0) | 0.500 to 0.500 |" in lines
