@@ -199,9 +199,9 @@ def main() -> None:
     lower = [shipped(FLOORED)._replace(floor=floor) for floor in LOW_FLOORS]
     floored = played([*lower, shipped(FLOORED)], (*CONFIRMING, *CLASSIFICATION), _FIRST_CONFIRMING)
     costs = _costs(finalists, arguments.results)
-    text = (
-        "\n".join(page(Tables(scores, best, vw_scores, confirmed, rates, floored, costs), arguments.decisions)) + "\n"
-    )
+    prices = {setting: price(setting, arguments.decisions) for setting in confirmed if setting.delay == 0}
+    tables = Tables(scores, best, vw_scores, confirmed, rates, floored, prices, costs)
+    text = "\n".join(page(tables, arguments.decisions)) + "\n"
     print(text)
     if arguments.page:
         arguments.page.write_text(text, "utf-8")
