@@ -105,6 +105,8 @@ CONFIRMING: Final[Worlds] = (
 CLASSIFICATION: Final[Worlds] = tuple((name, "none", 1.0) for name in SETS)
 RATES: Final[Worlds] = tuple(("non-linear", "none", rate) for rate in (0.01, 0.1, 0.5))
 SEEDS: Final = 20
+RATE_SEEDS: Final = 10
+"""Seeds of the table by rates, the first of those that confirm."""
 VW_SEEDS: Final = 3
 """Seeds that Vowpal Wabbit is tuned on, the first of those that choose; it takes ten times as long."""
 LEAST_EFFECTIVE: Final = 0.1
@@ -195,7 +197,7 @@ def main() -> None:
         tuned = [min(vw_scores, key=vw_scores.__getitem__)]
     finalists = [*dict.fromkeys(player for kind in _KINDS for player in (shipped(kind), best[kind])), *tuned]
     confirmed = played(finalists, (*CONFIRMING, *CLASSIFICATION), _FIRST_CONFIRMING)
-    rates = played(finalists, RATES, _FIRST_CONFIRMING)
+    rates = played(finalists, RATES, _FIRST_CONFIRMING, RATE_SEEDS)
     lower = [shipped(FLOORED)._replace(floor=floor) for floor in LOW_FLOORS]
     floored = played([*lower, shipped(FLOORED)], (*CONFIRMING, *CLASSIFICATION), _FIRST_CONFIRMING)
     costs = _costs(finalists, arguments.results)
@@ -344,7 +346,7 @@ def page(tables: Tables, decisions: int) -> Iterator[str]:
     )
     yield ""
     yield from _table({setting: each for setting, each in tables.confirmed.items() if setting.world in SETS})
-    yield from ("", "## Rates of reward", "")
+    yield from ("", "## Rates of reward", "", f"On {RATE_SEEDS} of those seeds.", "")
     yield from _table(tables.rates)
     yield from _summary(tables)
     yield from _floors(tables)
