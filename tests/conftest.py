@@ -41,6 +41,7 @@ REQUIRED_BY: Final = {
     "data": "HEADRACE_REQUIRE_DATA",
     "prometheus": "HEADRACE_REQUIRE_PROMETHEUS",
     "browser": "HEADRACE_REQUIRE_BROWSER",
+    "peers": "HEADRACE_REQUIRE_PEERS",
 }
 """Mark to the environment variable that makes a skip of a test with that mark a failure."""
 

@@ -13,7 +13,7 @@ from streams.contract.errors import UnreadableSource
 from streams.contract.experiment import Experiment
 from streams.contract.records import LoggedDecision
 from streams.contract.settings import Decisions
-from streams.contract.settings.policies import SquareCB
+from streams.contract.settings.policies import LinUCB, SquareCB
 from streams.contract.settings.rules import Rules
 from streams.contract.topics import BANDIT, Q_AGENT
 from streams.core.policies.choice import deciding_policies
@@ -274,7 +274,8 @@ def test_items_are_named_with_the_titles_that_are_known() -> None:
 
 def test_a_policy_that_weighs_uncertainty_says_so() -> None:
     deviations = np.array([0.5, 0.25, 0.125]).tobytes()
-    found = explain_decision(decision(policy="linucb", deviations=deviations), [], 1, DEFAULTS)
+    settings = replace(DEFAULTS, policies=DEFAULTS.policies | {"linucb": LinUCB(alpha=0.5)})
+    found = explain_decision(decision(policy="linucb", deviations=deviations), [], 1, settings)
     assert found.items[0].item_id == "hat"  # the highest bound, not the highest estimate
     assert (found.shown.deviation, found.next_best and found.next_best.deviation) == (0.125, 0.5)
     said = "A linucb policy also weighs how uncertain an estimate is: its deviation was 0.1250 against 0.5000."

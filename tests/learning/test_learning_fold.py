@@ -317,6 +317,13 @@ def test_scorers_serve_what_was_exported() -> None:
     assert (scorers.score("purchase", rows) != before).all()
 
 
+def centred_ridge(seen: np.ndarray, rewards: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Solves the regression whose penalty pulls the first weight to the mean reward."""
+    gram, moment = (weights * seen).T @ seen, (weights * seen).T @ rewards
+    moment[0] += moment[0] / gram[0, 0]
+    return np.linalg.solve(gram + np.eye(N_FEATURES), moment)
+
+
 def test_the_bandit_recovers_appeal_behind_the_slots_and_reports_rewards() -> None:
     random = np.random.default_rng(3)
     n = 12_000
@@ -331,8 +338,7 @@ def test_the_bandit_recovers_appeal_behind_the_slots_and_reports_rewards() -> No
     worker.run(worker.decode([batch("bandit", sources, vectors=content.tobytes(), labels=rewards.tobytes())]))
     arrays = unpack_arrays(worker.parameters()["bandit/ridge"].arrays)
     seen = phi * arrays["examination"][positions][:, None]
-    expected = np.linalg.solve(seen.T @ seen + np.eye(N_FEATURES), seen.T @ rewards)
-    assert arrays["theta"] == pytest.approx(expected, abs=1e-9)
+    assert arrays["theta"] == pytest.approx(centred_ridge(seen, rewards, np.ones((n, 1))), abs=1e-9)
     # Five standard errors (0.05), and what 200 impressions of the prior still weigh (0.015).
     assert arrays["theta"][:3] == pytest.approx([0.3, 0.6, 0.0], abs=0.065)
     assert arrays["examination"][:4] == pytest.approx(looked_at, abs=0.065)
@@ -386,8 +392,7 @@ def test_a_policy_with_a_learner_of_its_own_learns_nothing_but_the_slots_from_th
     assert (exported["mine"]["examination"][1:3] != 1.0 / (1.0 + 0.1 * np.arange(1, 3))).all()
     seen = own.astype(np.float32) * exported["mine"]["examination"][np.arange(n) % 3][:, None]
     ages = 0.999 ** np.arange(n)[::-1, None]
-    expected = np.linalg.solve((ages * seen).T @ seen + np.eye(N_FEATURES), (ages * seen).T @ rewards[0])
-    assert exported["mine"]["theta"] == pytest.approx(expected, abs=1e-6)
+    assert exported["mine"]["theta"] == pytest.approx(centred_ridge(seen, rewards[0], ages), abs=1e-6)
     assert (theta_before != exported["mine"]["theta"]).any()
 
 

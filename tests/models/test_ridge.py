@@ -8,7 +8,8 @@ from streams.core.models.ridge import PENALTY, Ridge, examination
 
 def learned() -> tuple[Ridge, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
-    X, y, w = random.normal(size=(300, 5)), random.normal(size=300), random.random(300) + 0.5
+    X, y, w = random.normal(size=(300, 5)), random.normal(size=300) + 2.0, random.random(300) + 0.5
+    X[:, 0] = 1.0
     slots = random.integers(0, 3, 300)
     ridge = Ridge(5, 3)
     ridge.learn_many(X, slots, y, w)
@@ -21,7 +22,8 @@ def test_coefficients_minimise_the_weighted_penalised_squares_at_any_examination
     examined = np.array(looked_at)
     theta = ridge.coefficients(examined)
     seen = X * examined[slots][:, None]
-    slope = (seen * (w * (seen @ theta - y))[:, None]).sum(axis=0) + PENALTY * theta
+    mean = (seen[:, 0] * w * y).sum() / (seen[:, 0] * w * seen[:, 0]).sum()
+    slope = (seen * (w * (seen @ theta - y))[:, None]).sum(axis=0) + PENALTY * (theta - [mean, 0.0, 0.0, 0.0, 0.0])
     assert slope == pytest.approx(np.zeros(5), abs=1e-9)
     assert ridge.precision(examined) == pytest.approx((seen * w[:, None]).T @ seen + PENALTY * np.eye(5))
 
@@ -36,12 +38,15 @@ def test_the_factor_measures_how_unsure_an_estimate_is() -> None:
 def test_a_discount_weighs_every_example_by_its_age_and_leaves_the_penalty() -> None:
     random = np.random.default_rng(1)
     X, y = random.normal(size=(50, 4)), random.normal(size=50)
+    X[:, 0] = 1.0
     ridge = Ridge(4, 1, discount=0.9)
     ridge.learn_many(X, np.zeros(50, np.int64), y, np.ones(50))
     age_weights = 0.9 ** np.arange(50)[::-1]
     precision = (X * age_weights[:, None]).T @ X + PENALTY * np.eye(4)
     assert ridge.precision(np.ones(1)) == pytest.approx(precision)
-    assert ridge.coefficients(np.ones(1)) == pytest.approx(np.linalg.solve(precision, (X * age_weights[:, None]).T @ y))
+    moment = (X * age_weights[:, None]).T @ y
+    moment[0] += PENALTY * np.average(y, weights=age_weights)
+    assert ridge.coefficients(np.ones(1)) == pytest.approx(np.linalg.solve(precision, moment))
     assert ridge.weight == pytest.approx(age_weights.sum())
 
 

@@ -13,10 +13,11 @@ class Floored(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Parameters of every kind.
 
     Attributes:
-        floor: Share of each draw that is uniform: none of K items that remain has less than ``floor / K``.
+        floor: Share of each draw that is uniform: none of K items that remain has less than ``floor / K``. A log of
+            such draws has, for an estimate of the uniform policy, at least about this share of its size.
     """
 
-    floor: Share = 0.01
+    floor: Share = 0.1
 
 
 class Uniform(Floored, frozen=True, tag="uniform"):
@@ -44,15 +45,16 @@ class Greedy(Learned, frozen=True, tag="greedy"):
 
 
 class EpsilonGreedy(Learned, frozen=True, tag="epsilon-greedy"):
-    """Shows the items with the highest estimates, and with probability ``epsilon`` any item."""
+    """Shows the items with the highest estimates, and with probability ``epsilon`` any item, which is a floor, too."""
 
     epsilon: Share = 0.1
+    floor: Share = 0.01
 
 
 class LinUCB(Learned, frozen=True, tag="linucb"):
     """Shows the highest upper bound, ``alpha`` standard deviations above the estimate."""
 
-    alpha: NotNegative = 0.5
+    alpha: NotNegative = 0.2
 
 
 class SquareCB(Learned, frozen=True, tag="squarecb"):
@@ -62,7 +64,7 @@ class SquareCB(Learned, frozen=True, tag="squarecb"):
         exploration: Scales gamma, which grows with the root of the examples; a larger value explores less.
     """
 
-    exploration: Annotated[float, Meta(gt=0.0)] = 20.0
+    exploration: Annotated[float, Meta(gt=0.0)] = 1024.0
 
 
 class Thompson(Learned, frozen=True, tag="thompson"):
@@ -72,7 +74,7 @@ class Thompson(Learned, frozen=True, tag="thompson"):
         scale: Factor on the posterior's standard deviations.
     """
 
-    scale: NotNegative = 0.3
+    scale: NotNegative = 0.05
 
 
 Policy = Uniform | Ranked | Greedy | EpsilonGreedy | LinUCB | SquareCB | Thompson

@@ -26,6 +26,9 @@ class Ridge:
 
     With a discount, past examples weigh less with every further example; the penalty keeps its weight.
 
+    The first feature must be a constant 1. The penalty pulls its weight to the mean reward and all others to 0: a
+    regression of rewards that are centred by their running mean.
+
     Args:
         discount: Factor on the weight of all past examples when the next one is learned.
 
@@ -86,6 +89,8 @@ class Ridge:
     def coefficients(self, examination: Float64Array) -> Float64Array:
         """Solves for ``theta``, ``(n_features,)``."""
         moment = (self._moment * examination[:, None]).sum(axis=0)
+        shown = float((self._gram[:, 0, 0] * examination * examination).sum())
+        moment[0] += PENALTY * (moment[0] / shown if shown > 0.0 else 0.0)
         return np.asarray(np.linalg.solve(self.precision(examination), moment), np.float64)
 
     def factor(self, examination: Float64Array) -> Float64Array:

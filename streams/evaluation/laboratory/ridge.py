@@ -14,7 +14,8 @@ BoolArray = NDArray[np.bool_]
 class StackedRidge:
     """Regressions with the results of :class:`~streams.core.models.ridge.Ridge` for one slot, from updated inverses.
 
-    Without a discount an example changes an inverse by a term of rank one (Sherman and Morrison 1950).
+    Without a discount an example changes an inverse by a term of rank one (Sherman and Morrison 1950). The mean reward
+    that the penalty pulls to is that of the whole world, so a model without examples estimates it.
 
     Args:
         n_blocks: Models of each world: one, or one for each arm.
@@ -31,10 +32,13 @@ class StackedRidge:
         self._moment = np.zeros((n_worlds, n_blocks, n_features))
         self._theta = np.zeros((n_worlds, n_blocks, n_features))
         self._weight = 0.0
+        self._counted, self._earned = np.zeros(n_worlds), np.zeros(n_worlds)
 
     def estimate(self, features: Float64Array, *, deviations: bool) -> Estimates:
-        """Estimates the rewards of all arms, ``(n_worlds, n_arms, n_features)``."""
-        means = (features * self._theta).sum(axis=2)
+        """Estimates the rewards of all arms, ``(n_worlds, n_arms, n_features)``; the first feature must be 1."""
+        mean = self._earned / np.where(self._counted > 0.0, self._counted, 1.0)
+        theta = self._theta + (PENALTY * mean)[:, None, None] * self._covariance[:, :, 0]
+        means = (features * theta).sum(axis=2)
         if not deviations:
             return Estimates(means, np.zeros(means.shape), self._weight)
         if self._shared:
@@ -53,6 +57,8 @@ class StackedRidge:
         blocks = np.zeros(len(worlds), np.int64) if self._shared else arms[worlds]
         x, at = vectors[worlds], (worlds, blocks)
         self._weight = self._weight * self._discount + len(worlds) / len(there)
+        self._counted[worlds] = self._counted[worlds] * self._discount + 1.0
+        self._earned[worlds] = self._earned[worlds] * self._discount + rewards[worlds]
         moment = self._moment[at] * self._discount + x * rewards[worlds, None]
         if self._discount < 1.0:
             old = self._precision[at] - self._penalty

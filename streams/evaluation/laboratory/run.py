@@ -7,7 +7,7 @@ import numpy as np
 
 from streams.core.policies.policy import Policy
 from streams.evaluation.laboratory.ridge import StackedRidge
-from streams.evaluation.laboratory.worlds import N_ARMS, N_FEATURES, BoolArray, Float64Array, Int64Array, World
+from streams.evaluation.laboratory.worlds import BoolArray, Float64Array, Int64Array, World
 
 
 class Played(NamedTuple):
@@ -36,9 +36,9 @@ def run(world: World, policy: Policy, discount: float, seed: int, advance: Progr
             learned before the next one is made. What waits when an arm is replaced is learned before.
     """
     n_worlds, n_decisions = world.n_worlds, world.n_decisions
-    model = StackedRidge(n_worlds, N_ARMS if world.disjoint else 1, N_FEATURES, discount)
+    model = StackedRidge(n_worlds, world.n_arms if world.disjoint else 1, world.n_features, discount)
     draws = np.random.default_rng([seed, 3]).random((n_decisions, n_worlds, 1))
-    n_items, places = np.full(n_worlds, N_ARMS), np.arange(n_worlds)
+    n_items, places = np.full(n_worlds, world.n_arms), np.arange(n_worlds)
     regret, weights = np.empty((n_worlds, n_decisions)), np.empty((n_worlds, n_decisions))
     waiting: list[tuple[Float64Array, Int64Array, Float64Array, BoolArray]] = []
 
@@ -54,7 +54,7 @@ def run(world: World, policy: Policy, discount: float, seed: int, advance: Progr
         features, expected, there = world.features(number), world.expected(number), world.visited()
         estimates = model.estimate(features, deviations=policy.needs_deviations)
         drawn = policy.choose(estimates, n_items, draws[number])
-        arms, weights[:, number] = drawn.slates[:, 0], 1.0 / (N_ARMS * drawn.propensities[:, 0])
+        arms, weights[:, number] = drawn.slates[:, 0], 1.0 / (world.n_arms * drawn.propensities[:, 0])
         shown = expected[places, arms]
         regret[:, number] = world.best(expected) - shown * there
         waiting.append((features[places, arms], arms, world.rewards(number, shown), there))

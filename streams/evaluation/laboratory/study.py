@@ -27,9 +27,9 @@ _POINTS: Final = 50
 _WINDOW: Final = 500
 GRIDS: Final[dict[str, tuple[str, tuple[float, ...]]]] = {
     "epsilon-greedy": ("epsilon", (0.0, 0.01, 0.02, 0.05, 0.1)),
-    "squarecb": ("exploration", (4.0, 16.0, 64.0, 256.0, 1024.0)),
+    "squarecb": ("exploration", (16.0, 64.0, 256.0, 1024.0, 4096.0)),
     "linucb": ("alpha", (0.05, 0.1, 0.2, 0.4, 0.8)),
-    "thompson": ("scale", (0.05, 0.1, 0.2, 0.4, 0.8)),
+    "thompson": ("scale", (0.025, 0.05, 0.1, 0.2, 0.4)),
 }
 """Kind of policy to its tuned hyper-parameter and the candidate values."""
 _Q_EPSILON: Final = 0.1

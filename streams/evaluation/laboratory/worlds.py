@@ -35,46 +35,33 @@ _RECOVERS: Final = 0.95
 class World(ABC):
     """Parallel worlds of one kind.
 
-    Args:
-        seeds: One world for each.
-        n_decisions: Decisions in each world.
-        rate: Click rate that the expected rewards of a world of clicks are scaled to, about that of an arm by chance.
-
     Attributes:
         disjoint: Whether each arm has its own parameters, so that a model needs one block for each.
     """
 
     disjoint = False
 
-    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift, rate: float = _RATE) -> None:
-        self.n_worlds = len(seeds)
-        self._scale = rate / _RATE
+    def __init__(self, n_worlds: int, n_decisions: int, n_arms: int, n_features: int) -> None:
+        self.n_worlds = n_worlds
         self.n_decisions = n_decisions
-        self._drift = drift
-        self._generators = [np.random.default_rng([seed, 1]) for seed in seeds]
-        self._contexts = self._drawn((n_decisions, N_FEATURES))
-        self._contexts[:, :, 0] = 1.0
-        self._luck = np.stack([np.random.default_rng([seed, 2]).random(n_decisions) for seed in seeds])
-        self._items = self._drawn((N_ARMS, N_FEATURES))
-        self._first, self._second = self._drawn((N_ARMS, N_FEATURES)), self._drawn((N_ARMS, N_FEATURES))
+        self.n_arms = n_arms
+        self.n_features = n_features
 
     def replaced(self, number: int) -> int | None:
         """Replaces an arm by a new one if it is time; returns the arm."""
-        every = max(self.n_decisions // _REPLACED, 1)
-        if self._drift != "churn" or number == 0 or number % every:
-            return None
-        arm = number // every % N_ARMS
-        self._first[:, arm] = self._drawn((N_FEATURES,))
-        self._items[:, arm] = self._drawn((N_FEATURES,))
-        return arm
+        return None
 
     @abstractmethod
     def features(self, number: int) -> Float64Array:
-        """Returns the features of each arm at a decision, ``(n_worlds, N_ARMS, N_FEATURES)``."""
+        """Returns the features of each arm, the first a constant 1, ``(n_worlds, n_arms, n_features)``."""
 
     @abstractmethod
     def expected(self, number: int) -> Float64Array:
-        """Returns the expected reward of each arm, given the arms shown before, ``(n_worlds, N_ARMS)``."""
+        """Returns the expected reward of each arm, given the arms shown before, ``(n_worlds, n_arms)``."""
+
+    @abstractmethod
+    def rewards(self, number: int, shown: Float64Array) -> Float64Array:
+        """Draws the rewards of the shown arms, given what is expected of them, ``(n_worlds,)``."""
 
     def visited(self) -> BoolArray:
         """Returns whether each world has a visitor, ``(n_worlds,)``; without one there is no reward and no example."""
@@ -87,8 +74,38 @@ class World(ABC):
     def show(self, number: int, arms: Int64Array, expected: Float64Array) -> None:  # noqa: B027 # mostly empty
         """Applies the effects of the shown arms on the world."""
 
+
+class SimulatedWorld(World):
+    """Worlds of 20 arms whose contexts and parameters are drawn.
+
+    Args:
+        seeds: One world for each.
+        n_decisions: Decisions in each world.
+        rate: Click rate that the expected rewards of a world of clicks are scaled to, about that of an arm by chance.
+    """
+
+    def __init__(self, seeds: Sequence[int], n_decisions: int, drift: Drift, rate: float = _RATE) -> None:
+        super().__init__(len(seeds), n_decisions, N_ARMS, N_FEATURES)
+        self._scale = rate / _RATE
+        self._drift = drift
+        self._generators = [np.random.default_rng([seed, 1]) for seed in seeds]
+        self._contexts = self._drawn((n_decisions, N_FEATURES))
+        self._contexts[:, :, 0] = 1.0
+        self._luck = np.stack([np.random.default_rng([seed, 2]).random(n_decisions) for seed in seeds])
+        self._items = self._drawn((N_ARMS, N_FEATURES))
+        self._first, self._second = self._drawn((N_ARMS, N_FEATURES)), self._drawn((N_ARMS, N_FEATURES))
+
+    def replaced(self, number: int) -> int | None:
+        every = max(self.n_decisions // _REPLACED, 1)
+        if self._drift != "churn" or number == 0 or number % every:
+            return None
+        arm = number // every % N_ARMS
+        self._first[:, arm] = self._drawn((N_FEATURES,))
+        self._items[:, arm] = self._drawn((N_FEATURES,))
+        return arm
+
     def rewards(self, number: int, shown: Float64Array) -> Float64Array:
-        """Draws the rewards: a click with the expected probability of the shown arm."""
+        """Draws a click with the expected probability of the shown arm."""
         return np.asarray(self._luck[:, number] < shown, np.float64)
 
     def _parameters(self, number: int) -> Float64Array:
@@ -109,7 +126,7 @@ class World(ABC):
         return np.stack([generator.normal(size=shape) for generator in self._generators])
 
 
-class SharedLinear(World):
+class SharedLinear(SimulatedWorld):
     """Arms have features; the reward is linear in context times features, with shared parameters."""
 
     def features(self, number: int) -> Float64Array:
@@ -126,7 +143,7 @@ class SharedLinear(World):
         return np.asarray(np.clip(expected * self._scale, _LEAST * self._scale, _MOST), np.float64)
 
 
-class DisjointLinear(World):
+class DisjointLinear(SimulatedWorld):
     """Each arm has its own parameters: an arm that was never shown has estimate 0, so greedy never tries it.
 
     Rewards are amounts around 1, whatever the rate.
@@ -206,7 +223,7 @@ def _leave_probability(shown: Float64Array) -> Float64Array:
     return np.asarray(np.clip(0.5 - shown, 0.0, 0.5), np.float64)
 
 
-WORLDS: Final[dict[str, type[World]]] = {
+WORLDS: Final[dict[str, type[SimulatedWorld]]] = {
     "shared-linear": SharedLinear,
     "disjoint-linear": DisjointLinear,
     "non-linear": NonLinear,
