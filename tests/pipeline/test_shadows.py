@@ -1,5 +1,6 @@
 """Shadows decide everything and are logged; nothing else in the world changes by them."""
 
+from collections import defaultdict
 from contextlib import suppress
 from functools import cache
 
@@ -106,12 +107,20 @@ def test_popular_shows_what_is_popular_in_the_whole_shop_whoever_looks() -> None
     assert len({tuple(sorted(each.shortlist)) for each in popular if each.event_id not in asked}) <= 25
 
 
-def test_ranked_shows_the_first_items_of_the_shortlist_from_which_others_choose() -> None:
-    shown = {decision.event_ref: decision for decision in logged(shadowed(500), shadow=False)}
-    ranked = [decision for decision in logged(shadowed(500), shadow=True) if decision.policy == "ranked"]
-    compared = [each for each in ranked if shown[each.event_ref].policy not in ("popular", "q")]
-    assert len(compared) > 50
-    for decision in compared:
-        assert decision.shortlist == shown[decision.event_ref].shortlist
+def test_ranked_shows_the_first_items_of_a_shortlist_without_a_model_and_others_share_theirs() -> None:
+    by_event: dict[str, dict[str, LoggedDecision]] = defaultdict(dict)
+    for is_shadow in (False, True):
+        for decision in logged(shadowed(500), shadow=is_shadow):
+            by_event[decision.event_ref][decision.policy] = decision
+    ranked = [each["ranked"] for each in by_event.values() if "ranked" in each]
+    assert len(ranked) > 50
+    for decision in ranked:
         assert decision.slate == list(range(len(decision.slate)))
         assert decision.propensities == [1.0] * len(decision.slate)
+    differ = 0
+    for decisions in by_event.values():
+        lists = [each.shortlist for name, each in decisions.items() if name not in ("ranked", "popular")]
+        assert all(shortlist == lists[0] for shortlist in lists)
+        differ += bool(lists) and "ranked" in decisions and decisions["ranked"].shortlist != lists[0]
+    # The reward model picks the others', as soon as there is one.
+    assert differ > 20
