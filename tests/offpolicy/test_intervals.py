@@ -58,13 +58,14 @@ def test_a_bound_has_the_likelihood_ratio_of_the_threshold(
     assert 2.0 * (log_ratio(moments, value) - log_ratio(moments, None)) == pytest.approx(3.0, abs=0.01)
 
 
-# The limits are binomial: a right interval fails one of the tests once in a thousand runs at most, if seeds changed.
-FEWEST = int(binom.ppf(2.5e-4, LOGS, 0.95))
+def fewest(coverage: float) -> int:
+    """Fewest of the intervals that hold; with other seeds, right intervals fail once in 4,000 runs."""
+    return int(binom.ppf(2.5e-4, LOGS, coverage))
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.1])
-def test_intervals_hold_the_value_where_the_floor_is_low(rate: float) -> None:
-    """Without the decision that is added to a log, 168 of 200 intervals hold the value at 1 % of clicks."""
+@pytest.mark.parametrize(("rate", "coverage"), [(0.01, 0.985), (0.1, 0.955)])
+def test_intervals_hold_the_value_where_the_floor_is_low(rate: float, coverage: float) -> None:
+    """Without the decision that is added to a log, 182 of 200 intervals hold the value at 1 % of clicks."""
     world = new_world(0.02, rate, seed=5)
     intervals, robust, bootstrapped = [], [], []
     for seed in range(LOGS):
@@ -74,7 +75,7 @@ def test_intervals_hold_the_value_where_the_floor_is_low(rate: float) -> None:
         if seed < 20:
             bootstrapped.append(bootstrap_t(estimators.self_normalised(log.choices), log.users, 100, seed))
     for each in (intervals, robust):
-        assert sum(low <= world.value <= high for low, high in each) >= FEWEST
+        assert sum(low <= world.value <= high for low, high in each) >= fewest(coverage)
     assert median_width(intervals[:20]) <= 1.5 * median_width(bootstrapped)
 
 
@@ -87,8 +88,8 @@ def test_bets_hold_the_value_and_so_do_99_of_100_intervals_of_the_mean_weight() 
         held += low <= world.value <= high
         low, high = weight_interval(log.terms(), log.users)
         right += low <= 1.0 <= high
-    assert held >= FEWEST
-    assert right >= binom.ppf(2.5e-4, LOGS, 0.99)
+    assert held >= fewest(0.95)
+    assert right >= fewest(0.99)
 
 
 def log_terms(seed: int, tilts: list[Float64Array]) -> tuple[list[Terms], np.ndarray]:
