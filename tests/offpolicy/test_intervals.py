@@ -130,6 +130,16 @@ def test_an_interval_follows_the_unit_of_the_reward(scale: float, shift: float) 
     assert shift - 1e-9 <= found[0] <= found[1] <= scale + shift + 1e-9
 
 
+@given(st.integers(0, 1000), st.sampled_from([0.002, 0.01, 0.98]))
+def test_a_bound_is_never_beyond_what_rewards_can_be(seed: int, rate: float) -> None:
+    """Even if hardly a click, or nearly every one, is in the log."""
+    log = draw_log(new_world(0.05, 0.01, seed=4, effective_size=100), seed)
+    rewards = (np.random.default_rng(seed).random(len(log.users)) < rate).astype(np.float64)
+    terms = log._replace(choices=log.choices._replace(rewards=rewards)).terms()
+    low, high = likelihood_interval(value_comparison(terms, log.users), log.users)
+    assert 0.0 <= low < high <= 1.0
+
+
 @pytest.mark.parametrize("shape", [0.2, 0.5, 1.0])
 def test_the_shape_of_a_tail_is_found(shape: float) -> None:
     random = np.random.default_rng(3)

@@ -96,19 +96,19 @@ def _bound(moments: Moments, threshold: float, side: float) -> float:
             inside, start = value, found
         else:
             outside = value
-        if ratio < _HOPELESS and distance > 0.0:
-            # The derivative of the ratio by the value is that of its terms, since the multipliers are optimal.
-            slope = -float(found[-1]) * float(likelihoods @ denominators) / distance
-            next_value = value + (goal - distance) / slope if slope * side > 0.0 else outside
-        else:
-            next_value = outside
-        if abs(next_value - value) <= _TOLERANCE * error:
-            return next_value
+        # The derivative of the ratio by the value is that of its terms, since the multipliers are optimal.
+        slope = -float(found[-1]) * float(likelihoods @ denominators)
+        following = inf
+        if ratio < _HOPELESS and slope * side > 0.0:
+            following = value + (goal - distance) * distance / slope
+        if min(abs(following - value), abs(outside - inside)) <= _TOLERANCE * error:
+            break
         if outside == side * inf:
-            next_value = next_value if (next_value - value) * side > 0.0 else value + side * goal * error
-        elif not min(inside, outside) < next_value < max(inside, outside):
-            next_value = 0.5 * (inside + outside)
-        value = next_value
+            value = following if (following - value) * side > 0.0 and following < inf else value + side * goal * error
+        elif min(inside, outside) < following < max(inside, outside):
+            value = following
+        else:
+            value = 0.5 * (inside + outside)
     return value
 
 

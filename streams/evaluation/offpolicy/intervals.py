@@ -48,6 +48,7 @@ class Comparison(NamedTuple):
         fewest: Decision that is added to the log for the lower bound, ``most`` that for the upper one.
         repeats_below: How often the same user makes that decision; ``repeats_above`` likewise.
         importance: Weight of each decision, ``(n_decisions,)``.
+        range: Smallest and largest difference that is possible.
     """
 
     below: Float64Array
@@ -58,6 +59,7 @@ class Comparison(NamedTuple):
     repeats_below: float
     repeats_above: float
     importance: Float64Array
+    range: tuple[float, float]
 
 
 def value_comparison(terms: Terms, users: Int64Array) -> Comparison:
@@ -74,6 +76,7 @@ def value_comparison(terms: Terms, users: Int64Array) -> Comparison:
         _repeats(terms.losses, users, scale),
         _repeats(terms.gains, users, scale),
         terms.weights[:, -1],
+        (terms.smallest, terms.largest),
     )
 
 
@@ -96,6 +99,7 @@ def difference_comparison(terms: Terms, other: Terms, users: Int64Array) -> Comp
         repeats,
         repeats,
         apart[:, -1],
+        (terms.smallest - high, high - terms.smallest),
     )
 
 
@@ -113,7 +117,10 @@ def likelihood_interval(comparison: Comparison, users: Int64Array, critical: flo
     few, many = comparison.repeats_below, comparison.repeats_above
     below = below.with_user(few * comparison.fewest.value, few, few * comparison.fewest.excess)
     above = above.with_user(many * comparison.most.value, many, many * comparison.most.excess)
-    return [lower_bound(below, critical**2 * threshold), upper_bound(above, critical**2 * threshold)]
+    least, greatest = comparison.range
+    threshold *= critical * critical
+    # The slack of the constraints may lead beyond what is possible.
+    return [max(lower_bound(below, threshold), least), min(upper_bound(above, threshold), greatest)]
 
 
 def weight_interval(terms: Terms, users: Int64Array) -> list[float]:

@@ -153,7 +153,8 @@ def _weighted(terms: Terms, group: Group, users: Int64Array, rules: Rules) -> di
         return judged
     interval, why = _interval(terms, group.no_interval, users, rules)
     for name, sums in accepted.items():
-        judged[name] = Estimated(sums.value, interval, why, sums.effective_size, mean, [low, high], shape)
+        own = None if interval is None else _around(interval, sums.value)
+        judged[name] = Estimated(sums.value, own, why, sums.effective_size, mean, [low, high], shape)
     return judged
 
 
@@ -165,6 +166,12 @@ def _interval(terms: Terms, no_interval: str, users: Int64Array, rules: Rules) -
     if not terms.is_weighted_reward:
         return None, "bets are on weighted rewards only"
     return betting_interval(terms, users), None
+
+
+def _around(interval: list[float], value: float) -> list[float]:
+    """Widens an interval to its estimate, which may be outside if it ignores that the mean weight is not 1."""
+    low, high = interval
+    return [min(low, value), max(high, value)]
 
 
 def differences(
@@ -190,13 +197,14 @@ def differences(
                     continue
                 theirs = next(each for each in other.groups if name in each.sums)
                 found[other.name][name] = {"difference": sums.value - theirs.sums[name].value}
-                if group.terms is None or theirs.terms is None or group.no_interval:
-                    found[other.name][name]["no_interval"] = group.no_interval
-                else:
+                if why := group.no_interval or theirs.no_interval:
+                    found[other.name][name]["no_interval"] = why
+                elif group.terms is not None and theirs.terms is not None:
                     compared.append((other.name, difference_comparison(group.terms, theirs.terms, users)))
             critical = simultaneous_critical([each for _, each in compared], users, rules.resamples, rules.seed)
             for of, comparison in compared:
-                found[of][name]["ci95"] = likelihood_interval(comparison, users, critical)
+                interval = likelihood_interval(comparison, users, critical)
+                found[of][name]["ci95"] = _around(interval, found[of][name]["difference"])
     return found
 
 
