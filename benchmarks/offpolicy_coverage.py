@@ -15,7 +15,7 @@ from streams.evaluation.offpolicy.betting import betting_interval
 from streams.evaluation.offpolicy.expectations import by_action
 from streams.evaluation.offpolicy.intervals import likelihood_interval, value_comparison
 from streams.evaluation.offpolicy.judgement import Evaluated, Group, Refused, Rules, judge
-from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, RewardRange, Sums, Terms
+from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, RewardRange, Sums, Terms, by_user
 
 FLOORS: Final = (0.2, 0.05, 0.02)
 RATES: Final = (0.01, 0.1)
@@ -159,13 +159,12 @@ def bootstrap_t(sums: Sums, users: Int64Array, resamples: int, seed: int) -> lis
         Field and Welsh (2007), "Bootstrapping clustered data", JRSS B 69: clusters are drawn whole.
     """
     n_users = int(users.max()) + 1
-    numerators = np.bincount(users, sums.numerators)
-    denominators = np.bincount(users, sums.denominators)
+    numerators, denominators = by_user(sums.numerators, users), by_user(sums.denominators, users)
     products = (numerators * numerators, numerators * denominators, denominators * denominators)
     moments = np.stack([numerators, denominators, *products], axis=1)
     draws = np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1.0 / n_users), resamples)
-    value, error = _ratio(np.asarray(moments.sum(axis=0)[None, :], np.float64))
-    values, errors = _ratio(draws @ moments)
+    value, error = _ratio(moments.sum(axis=0)[None, :])
+    values, errors = _ratio(np.asarray(draws @ moments, np.float64))
     counts = errors > 0.0
     above, below = np.percentile((values[counts] - value) / errors[counts], _PERCENTILES)
     return [float((value - above * error)[0]), float((value - below * error)[0])]

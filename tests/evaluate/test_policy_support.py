@@ -156,6 +156,8 @@ def test_a_heavy_tail_of_weights_is_refused(tmp_path: Path) -> None:
         propensity=lambda actions: np.full(len(actions), 0.0005),
     )
     assert "Pareto k is" in refusal(file, "new", least_effective=1.0)
+    low, high = evaluated(file, "new", least_effective=1.0, cap=5.0)["ips"]["ci95"]
+    assert low < 0.8 * CLICKS @ PROBABILITIES < 1.2 * CLICKS @ PROBABILITIES < high
 
 
 def test_rewards_that_are_all_equal_have_no_interval(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def _weighted(terms: Terms, group: Group, users: Int64Array, rules: Rules) -> di
     weights = terms.weights[:, -1]
     mean, expected = float(weights.mean()), float(terms.supported.mean())
     low, high = weight_interval(terms, users)
-    shape = pareto_shape(weights)
+    # With a cap, nothing is left of a heavy tail.
+    shape = pareto_shape(next(iter(group.sums.values())).weights)
     reason = ""
     if terms.largest <= terms.smallest:
         reason = f"every reward is {terms.largest:g}: there is nothing to estimate"
@@ -136,7 +137,7 @@ def _weighted(terms: Terms, group: Group, users: Int64Array, rules: Rules) -> di
     elif shape is not None and shape > LARGEST_SHAPE:
         reason = (
             f"the weights have too heavy a tail: Pareto k is {shape:.2f}, above {LARGEST_SHAPE}; the policy chooses too"
-            " often what the log hardly has"
+            " often what the log hardly has, and --cap bounds what that may do"
         )
     judged: dict[str, Estimated | Refused] = {}
     accepted = {}
