@@ -92,10 +92,14 @@ def test_bets_hold_the_value_and_so_do_99_of_100_intervals_of_the_mean_weight() 
     assert right >= fewest(0.99)
 
 
+def tilted(table: Float64Array, tilt: Float64Array) -> Float64Array:
+    """Probabilities times a factor for each arm, brought to a sum of 1."""
+    return table * tilt / (table * tilt).sum(axis=1, keepdims=True)
+
+
 def log_terms(seed: int, tilts: list[Float64Array]) -> tuple[list[Terms], np.ndarray]:
     log = draw_log(new_world(0.2, 0.1, seed=3), seed)
-    tables = [log.choices.target * tilt for tilt in tilts]
-    choices = [log.choices._replace(target=table / table.sum(axis=1, keepdims=True)) for table in tables]
+    choices = [log.choices._replace(target=tilted(log.choices.target, tilt)) for tilt in tilts]
     logged = np.ones(log.choices.target.shape, bool)
     return [estimators.weighted_terms(each, logged, RewardRange(0.0, 1.0)) for each in choices], log.users
 
@@ -112,6 +116,18 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_wider_for_severa
     assert 1.0 < critical < 1.16
     wide_low, wide_high = likelihood_interval(paired, users, critical)
     assert wide_low < paired_low < paired_high < wide_high
+
+
+def test_paired_differences_hold_the_truth() -> None:
+    world, tilt = new_world(0.02, 0.1, seed=18), np.array([1.0, 0.3, 1.0, 2.0, 1.0])
+    truth = world.value - float((tilted(world.evaluated, tilt) * world.clicks).sum(axis=1).mean())
+    held = 0
+    for seed in range(LOGS):
+        log = draw_log(world, seed)
+        other = log._replace(choices=log.choices._replace(target=tilted(log.choices.target, tilt)))
+        low, high = likelihood_interval(difference_comparison(log.terms(), other.terms(), log.users), log.users)
+        held += low <= truth <= high
+    assert held >= fewest(0.96)
 
 
 def test_the_difference_of_a_policy_from_itself_is_nothing() -> None:

@@ -83,7 +83,8 @@ def value_comparison(terms: Terms, users: Int64Array) -> Comparison:
 def difference_comparison(terms: Terms, other: Terms, users: Int64Array) -> Comparison:
     """Returns the value of one policy less that of another, on the same decisions."""
     apart = np.abs(terms.weights - other.weights)
-    weights = _typical(apart)
+    # What two policies share cancels. The rest is carried by fewer decisions, so that a larger weight may be unseen.
+    weights = np.sqrt(_typical(apart) * _typical(apart, 2))
     weight, high = float(weights[-1]), terms.largest
     mine, theirs = float(terms.supported.mean()), float(other.supported.mean())
     repeats = _repeats(np.abs(terms.gains - other.gains), users, weight * (high - terms.smallest))
@@ -168,10 +169,15 @@ def _effective_size(weights: Float64Array) -> float:
     return max(Sums(weights, weights, weights).effective_size, 1.0)
 
 
-def _typical(weights: Float64Array) -> Float64Array:
-    """Returns the mean weight of a weighted decision, ``(n_constraints,)``; 0 if there are no weights."""
-    total = weights.sum(axis=0)
-    return np.asarray(np.divide((weights * weights).sum(axis=0), total, out=np.zeros_like(total), where=total > 0.0))
+def _typical(weights: Float64Array, power: int = 1) -> Float64Array:
+    """Returns the mean weight where decisions count by their weight, ``(n_constraints,)``; 0 if there are no weights.
+
+    Args:
+        power: Decisions count by this power of their weight.
+    """
+    counts = weights**power
+    total = counts.sum(axis=0)
+    return np.asarray(np.divide((weights * counts).sum(axis=0), total, out=np.zeros_like(total), where=total > 0.0))
 
 
 def _repeats(contributions: Float64Array, users: Int64Array, scale: float) -> float:
