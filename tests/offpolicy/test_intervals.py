@@ -94,7 +94,7 @@ def test_bets_hold_the_value_and_so_do_99_of_100_intervals_of_the_mean_weight() 
 
 def tilted(table: Float64Array, tilt: Float64Array) -> Float64Array:
     """Probabilities times a factor for each arm, brought to a sum of 1."""
-    return table * tilt / (table * tilt).sum(axis=1, keepdims=True)
+    return np.asarray(table * tilt / (table * tilt).sum(axis=1, keepdims=True), np.float64)
 
 
 def log_terms(seed: int, tilts: list[Float64Array]) -> tuple[list[Terms], np.ndarray]:
