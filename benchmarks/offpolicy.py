@@ -1,6 +1,7 @@
-"""Errors of off-policy estimates, and coverage of their intervals, in a shop whose click probabilities are known.
+"""Errors of off-policy estimates, and coverage of their intervals, where the truth is known.
 
-Once without rules, once with the rule ``max_per_category``.
+In a shop with slates, once without rules and once with the rule ``max_per_category``; then in six worlds of single
+choices.
 """
 
 import sys
@@ -8,12 +9,21 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from benchmarks.offpolicy_coverage import COMPARED_LOGS, LOGS, measure_coverage
 from streams.contract.arrays import BoolArray
 from streams.core.policies.slates import CategoryLimit, Probabilities, draw_slates
 from streams.core.policies.squarecb import inverse_gap_weighting
 from streams.core.retrieval.item_table import NO_CATEGORY
-from streams.evaluation.offpolicy.slates import SlateLog, full_slate, of_slates, reward_interaction
-from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, Sums, intervals
+from streams.evaluation.offpolicy.intervals import likelihood_interval, value_comparison
+from streams.evaluation.offpolicy.slates import (
+    SlateLog,
+    full_slate,
+    full_slate_terms,
+    of_slates,
+    reward_interaction,
+    reward_interaction_terms,
+)
+from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, RewardRange, Sums, Terms
 
 SEEDS: Final = 100
 DECISIONS: Final = 50_000
@@ -21,7 +31,6 @@ N_ITEMS: Final = 20
 N_SLOTS: Final = 5
 N_FEATURES: Final = 6
 DECISIONS_PER_USER: Final = 5
-RESAMPLES: Final = 400
 _EXAMINATION: Final = np.array([1.0, 0.8, 0.65, 0.55, 0.5])
 _TASTE: Final = np.array([1.0, -0.8, 0.6, -0.4, 0.2, 0.0])
 _LOGGING: Final = (np.array([0.4, -0.6, 0.5, 0.2, -0.2, 0.3]), 1.0)
@@ -112,23 +121,39 @@ def naive(log: SlateLog) -> Sums:
     return Sums((weights * log.rewards).sum(axis=1), np.ones(len(weights)), weights[:, -1])
 
 
-def estimate(
-    seed: int, n_decisions: int = DECISIONS, resamples: int = RESAMPLES, max_per_category: int = 0
-) -> dict[str, Estimate]:
+def naive_terms(log: SlateLog, rewards: RewardRange) -> Terms:
+    """Returns the terms of :func:`naive`."""
+    weights = log.target / log.propensities
+    gains, losses = (weights * log.rewards).sum(axis=1), (weights * (rewards.high - log.rewards)).sum(axis=1)
+    return reward_interaction_terms(log, rewards)._replace(
+        below=gains, above=gains, gains=gains, losses=losses, weights=weights
+    )
+
+
+def estimate(seed: int, n_decisions: int = DECISIONS, max_per_category: int = 0) -> dict[str, Estimate]:
     """Estimates the evaluated policy's value on one log of the other policy's decisions."""
     log = simulate(seed, n_decisions, max_per_category=max_per_category)
     there: BoolArray = np.ones((n_decisions, N_ITEMS), bool)
     slates = log.slate_log(of_slates(log.slates, there, squarecb(log.features, _EVALUATED), log.limit))
-    sums = {"reward_interaction": reward_interaction(slates), "full_slate": full_slate(slates), "naive": naive(slates)}
-    bounds = intervals(sums, log.users, resamples, seed)
-    return {name: Estimate(each.value, *bounds[name]) for name, each in sums.items()}
+    click = RewardRange(0.0, 1.0)
+    estimates = {
+        "reward_interaction": (reward_interaction(slates), reward_interaction_terms(slates, click)),
+        "full_slate": (full_slate(slates), full_slate_terms(slates, click)),
+        "naive": (naive(slates), naive_terms(slates, click)),
+    }
+    found = {}
+    for name, (sums, terms) in estimates.items():
+        low, high = likelihood_interval(value_comparison(terms, log.users), log.users)
+        found[name] = Estimate(sums.value, low, high)
+    return found
 
 
 def measure_offpolicy(quick: bool) -> dict[str, Any]:
     """Evaluates one policy on logs of another, a log a seed, and counts how often the truth is within the interval."""
     seeds = SEEDS // 10 if quick else SEEDS
     numbers: dict[str, Any] = {"seeds": seeds, "decisions_per_seed": DECISIONS}
-    return numbers | _measured(seeds, 0, "") | _measured(seeds, 1, "limited_")
+    numbers |= _measured(seeds, 0, "") | _measured(seeds, 1, "limited_")
+    return numbers | measure_coverage(LOGS // 10 if quick else LOGS, COMPARED_LOGS)
 
 
 def _measured(seeds: int, max_per_category: int, prefix: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -170,13 +171,31 @@ def drift(model: str, before: int, after: int, seeds: int, report: Path | None) 
 
 @evaluate.command(
     example="headrace evaluate policy --log decisions.jsonl --policy bandit\n"
-    "headrace evaluate policy --log obd/random/all --policy table --table bts_all.csv"
+    "headrace evaluate policy --log obd/random/all --policy bts_all.csv --against uniform --against arm:12"
 )
 @click.option(
     "--log", type=click.Path(path_type=Path), required=True, help="A .jsonl file, a CSV, or a folder of Open Bandit."
 )
-@click.option("--policy", required=True, metavar="NAME", help="A configured policy, uniform, or table.")
+@click.option(
+    "--policy",
+    required=True,
+    metavar="NAME",
+    help="A configured policy, uniform, or table; for a CSV also arm:ACTION, a column of it, or a table's FILE.csv.",
+)
+@click.option(
+    "--against", metavar="NAME", multiple=True, help="Compare with this policy on the same rows; may be repeated."
+)
 @click.option("--table", type=click.Path(path_type=Path), metavar="FILE", help="Probabilities for --policy table.")
+@click.option(
+    "--actions", type=click.Path(path_type=Path), metavar="FILE", help="The actions that exist: a CSV, column action."
+)
+@click.option(
+    "--interval",
+    type=click.Choice(["likelihood", "betting"]),
+    default="likelihood",
+    show_default=True,
+    help="By empirical likelihood, or by bets, which hold for any number of decisions and are wider.",
+)
 @click.option("--cap", type=click.FloatRange(min=1.0), help="Largest importance weight; its bias is reported.")
 @click.option(
     "--least-effective",
@@ -186,7 +205,13 @@ def drift(model: str, before: int, after: int, seeds: int, report: Path | None) 
     metavar="N",
     help="Smallest effective sample size of an estimate.",
 )
-@click.option("--resamples", type=click.IntRange(min=100), default=1000, show_default=True, help="Bootstrap samples.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=100),
+    default=10_000,
+    show_default=True,
+    help="Draws for the critical value of several intervals at once.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @report_option
 @settings_options
@@ -195,7 +220,10 @@ def policy(
     context: click.Context,
     log: Path,
     policy: str,
+    against: tuple[str, ...],
     table: Path | None,
+    actions: Path | None,
+    interval: Literal["likelihood", "betting"],
     cap: float | None,
     least_effective: float,
     resamples: int,
@@ -205,15 +233,22 @@ def policy(
     """Estimates the reward of a frozen policy from logged decisions of other policies.
 
     The log is a file of `headrace decisions dump`, a CSV with the columns action, propensity, reward and, optionally,
-    context_*, position and user_id, or a campaign's folder of the Open Bandit data. An estimate with an effective
-    sample size below --least-effective is refused; if all are, the command fails.
+    context_*, position, user_id and columns of other policies' probabilities of the chosen action, or a campaign's
+    folder of the Open Bandit data. What the log cannot tell is refused with the reason: an effective sample size below
+    --least-effective, choices that were never logged, a mean weight other than 1, a heavy tail of weights. If all
+    estimates are refused, the command fails.
     """
     from math import inf
 
     from streams.evaluation.offpolicy.evaluation import Options, evaluate_policy
 
-    options = Options(policy, table, inf if cap is None else cap, least_effective, resamples, seed)
-    write_report(evaluate_policy(settings_of(context), log, options), report)
+    options = Options(
+        policy, table, inf if cap is None else cap, least_effective, resamples, seed, against, actions, interval
+    )
+    evaluated = evaluate_policy(settings_of(context), log, options)
+    if "warning" in evaluated:
+        notify(evaluated["warning"])
+    write_report(evaluated, report)
 
 
 def _models(given: str | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ RULES = pytest.mark.parametrize("max_per_category", [0, 1])
 
 @cache
 def found(max_per_category: int) -> list[dict[str, Estimate]]:
-    return [estimate(seed, 20_000, 200, max_per_category) for seed in range(SEEDS)]
+    return [estimate(seed, 20_000, max_per_category) for seed in range(SEEDS)]
 
 
 @cache

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, Sums
+from streams.contract.arrays import BoolArray
+from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, RewardRange, Sums, Terms, weighted_reward_terms
 
 
 class Choices(NamedTuple):
@@ -81,3 +82,38 @@ def cap_bias(choices: Choices, cap: float) -> float:
     """Estimates the bias of :func:`inverse_propensity` with a cap: the reward that the cap removes."""
     excess = choices.weights() - choices.weights(cap)
     return -float((excess * choices.rewards).mean())
+
+
+def weighted_terms(choices: Choices, logged: BoolArray, rewards: RewardRange, cap: float = inf) -> Terms:
+    """Returns the terms of :func:`inverse_propensity` and :func:`self_normalised`, whose expectations are the same.
+
+    Args:
+        logged: Actions that the log has, ``(n_decisions, n_actions)``.
+    """
+    weights, capped, missing = choices.weights(), choices.weights(cap), never_logged(choices, logged)
+    return weighted_reward_terms(
+        capped * (choices.rewards - rewards.low),
+        capped * (rewards.high - choices.rewards),
+        weights[:, None],
+        1.0 - missing,
+        rewards.span * (missing + weights - capped),
+        rewards,
+    )
+
+
+def doubly_robust_terms(choices: Choices, expected: Float64Array, logged: BoolArray, rewards: RewardRange) -> Terms:
+    """Returns the terms of :func:`doubly_robust` without a cap; see :func:`weighted_terms`."""
+    values = doubly_robust(choices, expected).numerators
+    missing = np.where(logged, 0.0, choices.target)
+    mean = float(direct_method(choices, expected).value)
+    return weighted_terms(choices, logged, rewards)._replace(
+        below=values + (missing * (rewards.low - expected)).sum(axis=1),
+        above=values + (missing * (rewards.high - expected)).sum(axis=1),
+        base=mean,
+        is_weighted_reward=False,
+    )
+
+
+def never_logged(choices: Choices, logged: BoolArray) -> Float64Array:
+    """Returns the evaluated policy's probability of actions that the log does not have, ``(n_decisions,)``."""
+    return np.asarray(np.where(logged, 0.0, choices.target).sum(axis=1), np.float64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from streams.contract.arrays import BoolArray
 from streams.core.policies.slates import CategoryLimit, Probabilities, Remaining
-from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, Sums
+from streams.evaluation.offpolicy.sums import Float64Array, Int64Array, RewardRange, Sums, Terms, weighted_reward_terms
 
 
 class SlateLog(NamedTuple):
@@ -55,6 +55,37 @@ def independent_positions(log: SlateLog, cap: float = inf) -> Sums:
     """
     weights = np.minimum(log.target / log.propensities, cap)
     return Sums((weights * log.rewards).sum(axis=1), np.ones(len(weights)), weights[:, -1])
+
+
+def full_slate_terms(log: SlateLog, rewards: RewardRange, cap: float = inf) -> Terms:
+    """Returns the terms of :func:`full_slate`.
+
+    Args:
+        rewards: Range of one slot's reward; it contains 0, the reward of a slot beyond a slate's end.
+    """
+    weights, capped = log.prefix_weights()[:, -1], log.prefix_weights(cap)[:, -1]
+    whole, of_slate = log.rewards.sum(axis=1), rewards.times(log.rewards.shape[1])
+    return weighted_reward_terms(
+        capped * (whole - of_slate.low),
+        capped * (of_slate.high - whole),
+        weights[:, None],
+        np.ones(len(whole)),
+        of_slate.span * (weights - capped),
+        of_slate,
+    )
+
+
+def reward_interaction_terms(log: SlateLog, rewards: RewardRange, cap: float = inf) -> Terms:
+    """Returns the terms of :func:`reward_interaction`; see :func:`full_slate_terms`."""
+    weights, capped = log.prefix_weights(), log.prefix_weights(cap)
+    return weighted_reward_terms(
+        (capped * (log.rewards - rewards.low)).sum(axis=1),
+        (capped * (rewards.high - log.rewards)).sum(axis=1),
+        weights,
+        np.ones(len(weights)),
+        rewards.span * (weights - capped).sum(axis=1),
+        rewards.times(weights.shape[1]),
+    )
 
 
 def cap_bias(log: SlateLog, cap: float) -> float:

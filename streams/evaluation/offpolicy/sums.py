@@ -1,6 +1,6 @@
-"""Estimates as ratios of sums over decisions, with intervals by the bootstrap over users."""
+"""Estimates as ratios of sums over decisions, and what their intervals need."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 
-_PERCENTILES: Final = (97.5, 2.5)
-_N_MOMENTS: Final = 5
-_CHUNK_COUNTS: Final = 2_000_000
-"""Counts of users drawn at once, which bounds memory."""
+
+def by_user(values: Float64Array, users: Int64Array) -> Float64Array:
+    """Sums over the decisions of each user, ``(n_users,)``; ``users`` are dense numbers, ``(n_decisions,)``."""
+    return np.asarray(np.bincount(users, values), np.float64)
 
 
 class Sums(NamedTuple):
@@ -47,59 +47,72 @@ class Sums(NamedTuple):
         return float(weights.sum()) ** 2 / float((weights * weights).sum())
 
 
-def intervals(estimates: dict[str, Sums], users: Int64Array, resamples: int, seed: int) -> dict[str, list[float]]:
-    """Bootstraps the 95 % intervals of several estimates, all on the same resamples of users.
+class Terms(NamedTuple):
+    """Terms of a lower and of an upper bound of a policy's value, one for each decision.
 
-    It bootstraps the estimate's error in units of its standard error: importance weights are skewed, and intervals from
-    the plain percentiles of estimates contain the true value too rarely.
+    Both have the value as their expectation if no weight is capped and every choice of the policy is in the log. A cap,
+    or choices that were never logged, are replaced by the smallest and by the largest reward.
+
+    Attributes:
+        below: Its expectation is at most the value, ``(n_decisions,)``.
+        above: Its expectation is at least the value, same shape.
+        gains: Weighted rewards above the smallest one, at least 0, same shape.
+        losses: Weighted rewards below the largest one, at least 0, same shape.
+        weights: Importance weights without a cap; for slates, those of each slot with all before it,
+            ``(n_decisions, n_constraints)``.
+        supported: Expectation of each weight: the policy's share of choices that the log has, ``(n_decisions,)``.
+        smallest: Smallest reward of a decision.
+        largest: Largest reward of a decision.
+        base: A decision adds the base plus its weighted reward above the base.
+        is_weighted_reward: Whether the terms are weighted rewards and nothing else, on which bets are possible.
+    """
+
+    below: Float64Array
+    above: Float64Array
+    gains: Float64Array
+    losses: Float64Array
+    weights: Float64Array
+    supported: Float64Array
+    smallest: float
+    largest: float
+    base: float
+    is_weighted_reward: bool = True
+
+    @property
+    def excess(self) -> Float64Array:
+        """Weights less their expectations, ``(n_decisions, n_constraints)``."""
+        return self.weights - self.supported[:, None]
+
+
+def weighted_reward_terms(
+    gains: Float64Array,
+    losses: Float64Array,
+    weights: Float64Array,
+    supported: Float64Array,
+    unseen: Float64Array,
+    rewards: "RewardRange",
+) -> Terms:
+    """Returns the terms of an estimate that is a sum of weighted rewards; see :class:`Terms` for the arguments.
 
     Args:
-        users: Dense number of each decision's user, ``(n_decisions,)``.
-
-    Returns:
-        Estimate to its bounds; NaN if too few users contribute.
-
-    References:
-        Hall (1988), "Theoretical comparison of bootstrap confidence intervals", Annals of Statistics 16: bootstrap-t.
-        Field and Welsh (2007), "Bootstrapping clustered data", JRSS B 69: clusters are drawn whole.
+        unseen: Largest reward above the smallest one that a cap took away or that the log does not have,
+            ``(n_decisions,)``.
     """
-    n_users = int(users.max()) + 1
-    by_user = np.concatenate([_moments(sums, users, n_users) for sums in estimates.values()], axis=1)
-    random = np.random.default_rng(seed)
-    chunk = max(_CHUNK_COUNTS // n_users, 1)
-    totals = np.concatenate(
-        [
-            random.multinomial(n_users, np.full(n_users, 1.0 / n_users), min(chunk, resamples - begin)) @ by_user
-            for begin in range(0, resamples, chunk)
-        ]
-    )
-    bounds: dict[str, list[float]] = {}
-    for place, name in enumerate(estimates):
-        columns = slice(_N_MOMENTS * place, _N_MOMENTS * (place + 1))
-        value, error = _ratio(by_user[:, columns].sum(axis=0)[None, :])
-        values, errors = _ratio(totals[:, columns])
-        counts = errors > 0.0
-        if not counts.any():
-            bounds[name] = [float("nan")] * 2
-            continue
-        above, below = np.percentile((values[counts] - value) / errors[counts], _PERCENTILES)
-        bounds[name] = [float((value - above * error)[0]), float((value - below * error)[0])]
-    return bounds
+    below = rewards.low + gains
+    return Terms(below, below + unseen, gains, losses, weights, supported, rewards.low, rewards.high, rewards.low)
 
 
-def _moments(sums: Sums, users: Int64Array, n_users: int) -> Float64Array:
-    """Returns the moments for estimate and standard error, ``(n_users, _N_MOMENTS)``."""
-    numerators = np.bincount(users, weights=sums.numerators, minlength=n_users)
-    denominators = np.bincount(users, weights=sums.denominators, minlength=n_users)
-    products = (numerators * numerators, numerators * denominators, denominators * denominators)
-    return np.stack([numerators, denominators, *products], axis=1)
+class RewardRange(NamedTuple):
+    """Smallest and largest reward of a decision."""
 
+    low: float
+    high: float
 
-def _ratio(totals: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Returns ratios and their linearised standard errors from sums of the moments; the error is 0 for no ratio."""
-    numerators, denominators, nn, nd, dd = totals.T
-    is_defined = denominators > 0.0
-    divisors = np.where(is_defined, denominators, 1.0)
-    ratios = numerators / divisors
-    spread = np.maximum(nn - 2.0 * ratios * nd + ratios * ratios * dd, 0.0)
-    return ratios, np.where(is_defined, np.sqrt(spread) / divisors, 0.0)
+    @property
+    def span(self) -> float:
+        """Largest less smallest reward."""
+        return self.high - self.low
+
+    def times(self, factor: float) -> "RewardRange":
+        """Returns the range of a sum of so many rewards."""
+        return RewardRange(factor * self.low, factor * self.high)
