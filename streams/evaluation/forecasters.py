@@ -25,6 +25,8 @@ NOISE: Final = 0.3
 
 _SPREAD: Final = 1.0
 _STEP: Final = 100
+_POSITIVES_PER_HORIZON: Final = 0.1
+_LEAST_OVERLAPPING: Final = 0.01
 _CALIBRATED_ON: Final = 100_000
 
 
@@ -64,7 +66,7 @@ def forecasts(world: World, noise: float, n_outcomes: int, random: np.random.Gen
         error = (shared[outcomes] + single) / np.sqrt(2.0) if world.overlap > 1 else single
         given[:, column] = probabilities(logits[outcomes] + error)
     if world.overlap == 1:
-        return Forecasts(given, labels, 1)
+        return Forecasts(given, labels, max(int(_POSITIVES_PER_HORIZON / world.rate), 1))
     horizon = 20 * world.overlap
     starts = np.arange(n_outcomes) * float(world.overlap)
     order = np.argsort(starts[outcomes] + random.uniform(0.0, horizon, len(outcomes)), kind="stable")
@@ -128,7 +130,8 @@ def run(world: World, noise: float, seed: int) -> dict[str, Any]:
 def evaluate_forecasters(streams: int, first_seed: int) -> list[dict[str, Any]]:
     """Measures ``streams`` streams of each kind: by share of positives, with and without overlap, equal and unequal."""
     report = []
-    for world in (World(rate, overlap, gap) for gap in (0.0, GAP) for overlap in (1, 10) for rate in RATES):
+    kinds = [(1, rate) for rate in RATES] + [(10, rate) for rate in RATES if rate >= _LEAST_OVERLAPPING]
+    for world in (World(rate, overlap, gap) for gap in (0.0, GAP) for overlap, rate in kinds):
         noise = noise_for(world) if world.gap else NOISE
         runs = [run(world, noise, first_seed + number) for number in range(streams)]
         above = [each["above_best"] for each in runs]
