@@ -45,8 +45,8 @@ def family_costs(
     served = Served(models, random.random((n, len(models))))
     family.learn_many(vectors, labels, weights, served)
     for model, arrays in family.parameters().items():
-        own = model == "blend"
-        scorers.apply(Parameters("purchase", model, own, 1, SCHEMA.fingerprint, n, pack_arrays(arrays)))
+        own, packed = model == "blend", pack_arrays(arrays)
+        scorers.apply(Parameters("purchase", model, own, 1, SCHEMA.fingerprint, n, packed, family.weights))
     part = vectors[:BATCH]
     numbers: dict[str, float | int] = {}
     numbers[f"{name}_score_us"] = us_each(lambda: scorers.score("purchase", part), BATCH, 4 * repeats)

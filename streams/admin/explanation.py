@@ -29,9 +29,9 @@ def explain_shopper(settings: Settings, data_dir: Path, user_id: str) -> dict[st
             it: then the target has its prior, and version 0.
 
     Returns:
-        ``user_id``, ``last_ms``, and by target ``probability`` or ``amount``, ``champion``, ``version`` and
-        ``reasons``: the largest contributions relative to an average shopper, strongest first, each with its name and
-        its words.
+        ``user_id``, ``last_ms``, and by target ``probability`` or ``amount``, ``champion``, ``weights`` of the models,
+        ``version`` and ``reasons``: the largest contributions relative to an average shopper, strongest first, each
+        with its name and its words.
 
     Raises:
         UnreadableSource: No such tables, no such shopper, or the shopper has no prediction yet.
@@ -58,7 +58,8 @@ def explain_shopper(settings: Settings, data_dir: Path, user_id: str) -> dict[st
                 "amount" if scorers.is_amount(target.name) else "probability": float(
                     scorers.score(target.name, vectors)[0, 0]
                 ),
-                "champion": scorers.models(target.name)[0],
+                "champion": scorers.champion(target.name),
+                "weights": scorers.mixture(target.name),
                 "version": scorers.version(target.name),
                 "reasons": [
                     msgspec.structs.asdict(reason) | {"words": SHOPPER_GROUPS[reason.group]}
@@ -79,4 +80,5 @@ def _apply(scorers: Scorers, settings: Settings, name: str, row: LearnerRow) -> 
     for model, arrays in learner.parameters().items():
         champion = model == learner.champion
         packed = pack_arrays(arrays)
-        scorers.apply(Parameters(name, model, champion, row.version, learner.layout, row.examples, packed))
+        examples, weights = row.examples, learner.weights
+        scorers.apply(Parameters(name, model, champion, row.version, learner.layout, examples, packed, weights))

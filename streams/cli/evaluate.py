@@ -43,7 +43,7 @@ def data_dir() -> Path:
 @click.option("--positive", metavar="VALUE", help="Value of the label to predict.  [default: the rarer one]")
 @click.option("--ignore", "ignored", metavar="COLUMN", multiple=True, help="Leave this column out; may be repeated.")
 @click.option("--time", metavar="COLUMN", help="Order the rows by this column instead of at random.")
-@click.option("--models", metavar="NAME,NAME", help="Models to measure, champion first.")
+@click.option("--models", metavar="NAME,NAME", help="Models to measure; their mixture serves.")
 @click.option("--baseline", is_flag=True, help="Also measure batch gradient boosting on the same split.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png|FILE.html")
 @mapping_option
@@ -167,6 +167,22 @@ def drift(model: str, before: int, after: int, seeds: int, report: Path | None) 
     from streams.evaluation.drift import evaluate_drift
 
     write_report(evaluate_drift(model, before, after, seeds), report)
+
+
+@evaluate.command(example="headrace evaluate mixture --streams 200 --report out.json")
+@click.option("--streams", type=click.IntRange(min=1), default=20, show_default=True, help="Streams of each kind.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first stream.")
+@report_option
+def mixture(streams: int, seed: int, report: Path | None) -> None:
+    """Measures on synthetic streams what mixing two models costs, and what is claimed about them.
+
+    Half of the streams have equal models, in the others one is ahead by 5 % of its loss. The result has, by share of
+    positives and number of predictions that share an outcome, the mixture's loss above the better model's, as a share
+    of the loss of knowing the rate alone, and the share of streams in which a model was said to be better.
+    """
+    from streams.evaluation.forecasters import evaluate_forecasters
+
+    write_report(evaluate_forecasters(streams, seed), report)
 
 
 @evaluate.command(

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -68,6 +68,9 @@ def _explain_decision(settings: "Settings", reference: str, slot: int, *, as_jso
             Console().print(visible(sentence), markup=False, highlight=False)
 
 
+_SHOWN: Final = 0.005
+
+
 def _show(explained: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -81,7 +84,9 @@ def _show(explained: dict[str, Any]) -> None:
         reasons = "\n".join(
             f"{reason['contribution']:+.2f} {reason['group']}: {reason['words']}" for reason in target["reasons"]
         )
-        by = f"{target['champion']}, version {target['version']}" if target["version"] else "prior"
+        weights = sorted(target["weights"].items(), key=lambda each: -each[1])
+        by = ", ".join(f"{model} {weight:.0%}" for model, weight in weights if weight >= _SHOWN)
+        by = f"{by}; version {target['version']}" if target["version"] else "prior"
         expected = f"{target['amount']:.2f}" if "amount" in target else f"{target['probability']:.1%}"
         table.add_row(escape(name), expected, reasons or "none", by)
     Console().print(table)

@@ -310,7 +310,7 @@ class ReliabilityBin(NamedTuple):
 
 
 class ServedProbabilities(msgspec.Struct, frozen=True):
-    """All that a target served, by whichever model was the champion; each prediction counts once.
+    """All that a target served; each prediction counts once.
 
     Attributes:
         quality: Of what a model served.
@@ -338,7 +338,7 @@ class ServedAmounts(msgspec.Struct, frozen=True):
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes of the champion's loss.
+    """Changes of the loss of what was served.
 
     Attributes:
         alarms: Rises of the loss so far.
@@ -361,8 +361,11 @@ class ProbabilityModels(msgspec.Struct, frozen=True, kw_only=True, tag="probabil
     Attributes:
         positives: Examples whose label was 1.
         served: All that was served.
-        models: Name to quality on the sample that is learned from, the champion and its challengers.
+        models: Name to quality on the sample that is learned from: each model and, of several, their ``mixture``.
+        weights: Weights of the models in the mixture that serves, a replacement's among them; they sum to 1.
         switches: Number of changes of the champion.
+        better_than: Models that were shown to be better than others, with these: each is compared with the first, by a
+            test that may be looked at any time, at most 5 % of them wrong.
         replacement: Challenger that was started by a drift alarm, ``None`` for none.
     """
 
@@ -372,6 +375,8 @@ class ProbabilityModels(msgspec.Struct, frozen=True, kw_only=True, tag="probabil
     switches: int
     replacement: str | None
     drift: Drift
+    weights: dict[str, float] = {}
+    better_than: dict[str, list[str]] = {}
 
 
 class AmountModels(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
@@ -387,6 +392,8 @@ class AmountModels(msgspec.Struct, frozen=True, kw_only=True, tag="amounts"):
     switches: int
     replacement: str | None
     drift: Drift
+    weights: dict[str, float] = {}
+    better_than: dict[str, list[str]] = {}
 
 
 class Rewards(msgspec.Struct, frozen=True, kw_only=True, tag="rewards"):
@@ -412,7 +419,7 @@ class LearnerMetrics(msgspec.Struct, frozen=True, kw_only=True, tag="learner", o
         timestamp_ms: Event time of the latest prediction or decision learned from.
         learner: Name of a target or of a policy's model.
         version: Records learned from; of two records of a learner the higher one is newer.
-        champion: Model that serves.
+        champion: Model of the greatest weight in the mixture that serves.
         demoted_bytes: Models that were too large to be stored or published, with their sizes; left out if none was.
     """
 

@@ -58,7 +58,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     Attributes:
         event_ref: Event of the prediction; at the end of a session, the reference of its last event with ``-end``.
-        probabilities: Target to the champion's probability that it happens within the target's horizon.
+        probabilities: Target to the probability that it happens within the target's horizon.
         reasons: Target to the groups of features with the largest contributions, strongest first.
         model_versions: Target to the version of the weights that were used; 0 is the declared prior.
         amounts: Target of rule ``spend`` to the expected spending within its horizon; left out if there is none.
@@ -198,7 +198,7 @@ class ServedBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         offsets: int64, ``(n,)``: with ``indices`` the source position, see :class:`ExampleBatch`.
         indices: int32, ``(n,)``.
-        served: float32, ``(n,)``: the champion's probability or amount.
+        served: float32, ``(n,)``: probability or amount.
         labels: float64, ``(n,)``: final labels, or amounts.
         timestamps_ms: int64, ``(n,)``: time of the prediction.
         groups: uint8, ``(n,)``: group of the user, below :data:`N_GROUPS`.
@@ -227,7 +227,7 @@ class ExampleBatch(msgspec.Struct, frozen=True, array_like=True, gc=False):
         columns: Number of columns of a vector; a learner refuses any other.
         vectors: float32, C order, ``(n_examples, n_columns)``.
         labels: float64, ``(n_examples,)``: a label, an amount, or a reward.
-        models: Names of the target's models, champion first.
+        models: Names of the columns: what served first, then the target's models.
         probabilities: float64, ``(n_examples, n_models)``, or expected amounts, as served; NaN for a model that did
             not exist yet.
         weights: float64, ``(n_examples,)``: one over the probability of being sampled.
@@ -338,11 +338,13 @@ class Parameters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         learner: Name of a target or of a policy's model.
         model: Name of the model among those of its target.
-        champion: Whether this model serves.
+        champion: Whether this model has the greatest weight.
         version: Records of ``examples`` that the learner has learned from; it rises with every export.
         schema: Fingerprint of the feature names; a scorer refuses any other.
         examples: Number of examples learned from.
         arrays: Name to ``[dtype, shape, bytes]``, see :mod:`streams.contract.arrays`.
+        weights: Weights of all models of the learner in the mixture that serves. Without any, as in records before
+            there was a mixture, the champion serves alone.
     """
 
     learner: str
@@ -352,6 +354,7 @@ class Parameters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     schema: Whole
     examples: Whole
     arrays: dict[str, Any]
+    weights: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 JSON: Final = msgspec.json.Encoder()

@@ -31,7 +31,7 @@ class Options(NamedTuple):
     """Options of the comparison.
 
     Attributes:
-        models: Names of the models, champion first.
+        models: Names of the models.
         baseline: Whether to train batch gradient boosting on the same split.
     """
 

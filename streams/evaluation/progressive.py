@@ -30,10 +30,10 @@ class Progress(NamedTuple):
     Attributes:
         models: Names of the columns.
         probabilities: ``(n, n_models)``.
-        champion: The serving model's probability, ``(n,)``.
-        alarms: Whether a positive was predicted, at the threshold with the best F1 so far; champion last,
+        champion: What was served, the mixture's probability, ``(n,)``.
+        alarms: Whether a positive was predicted, at the threshold with the best F1 so far; what was served last,
             ``(n, n_models + 1)``.
-        champions: Sequence of champions, as ``(first example, model)``.
+        champions: Sequence of models of the greatest weight, as ``(first example, model)``.
     """
 
     models: tuple[str, ...]
@@ -78,8 +78,9 @@ def progressive_validation(
         rows = order[scored : due[number]]
         scored = int(due[number])
         names, scores = scorers.models(target.name), scorers.score(target.name, vectors[rows])
-        if not champions or champions[-1][1] != names[0]:
-            champions.append((start, names[0]))
+        heaviest = scorers.champion(target.name)
+        if not champions or champions[-1][1] != heaviest:
+            champions.append((start, heaviest))
         for column, model in enumerate(models):
             probabilities[rows, column] = scores[:, names.index(model)]
         champion[rows] = scores[:, 0]
@@ -103,7 +104,7 @@ def progressive_validation(
 
 
 def _alike(served: Sequence[Served], part: slice) -> Iterator[slice]:
-    """Cuts a batch where the columns of the served predictions change: a new champion or a replacement."""
+    """Cuts a batch where the columns of the served predictions change: a replacement comes or goes."""
     start = part.start
     for row in range(part.start + 1, part.stop + 1):
         if row == part.stop or served[row].models != served[start].models:
@@ -121,6 +122,7 @@ def _exported(target: str, target_models: TargetModels, version: int, schema: Fe
             schema=schema.fingerprint,
             examples=version,
             arrays=pack_arrays(arrays),
+            weights=target_models.weights,
         )
         for model, arrays in target_models.parameters().items()
     ]

@@ -117,9 +117,9 @@ EXPOSED: Final = (
         ("target", "bound"),
         "The same after 500 positives, 95 % bounds (lower, upper), clustered by user.",
     ),
-    _application("headrace_drift_alarms_total", ("target",), "Rises of the champion's loss."),
+    _application("headrace_drift_alarms_total", ("target",), "Rises of the loss of what was served."),
     _application("headrace_drift_open", ("target",), "1 while the last drift alarm has no recovery."),
-    _application("headrace_champion_switches_total", ("target",), "Changes of the model that serves."),
+    _application("headrace_champion_switches_total", ("target",), "Changes of the model of the greatest weight."),
     _application("headrace_examples_learned_total", ("learner",), "Examples learned from."),
     _application("headrace_learned_records_total", ("learner",), "Records learned from: the version of the models."),
     _application(

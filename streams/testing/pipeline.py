@@ -75,7 +75,7 @@ class Outcome(NamedTuple):
     Attributes:
         partition: Of the source.
         position: Source position, ``(offset, index)``: of the event that made the label final.
-        served: The champion's probability or amount, a float32.
+        served: The probability or amount, a float32.
         timestamp_ms: Event time of the prediction.
         group: Of the user.
         from_prior: Whether there was no model yet.

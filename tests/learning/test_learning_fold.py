@@ -291,7 +291,8 @@ def test_a_member_is_measured_where_it_was_served_and_by_its_name() -> None:
     measured = models_of(worker.metrics).models
     assert (measured["linear"].examples, measured["linear"].auc) == (40, 1.0)
     assert measured["perceptron"].examples == 10
-    assert set(measured) == {"linear", "perceptron"}
+    assert set(measured) == {"linear", "perceptron", "mixture"}
+    assert measured["mixture"].examples == 0
 
 
 def test_every_batch_exports_each_member_and_its_metrics() -> None:
@@ -299,10 +300,12 @@ def test_every_batch_exports_each_member_and_its_metrics() -> None:
     keys = [(output.topic, output.key) for output in worker.outputs]
     assert keys == [(MODELS, b"purchase/linear"), (MODELS, b"purchase/perceptron"), (METRICS, b"learning/purchase")]
     exported = worker.parameters()
-    assert [parameters.champion for parameters in exported.values()] == [True, False]
-    assert {parameters.version for parameters in exported.values()} == {20}
     metrics, quality = worker.metrics, models_of(worker.metrics)
-    assert (metrics.source, metrics.champion, metrics.version) == ("learning/purchase", "linear", 20)
+    assert [parameters.model for parameters in exported.values() if parameters.champion] == [metrics.champion]
+    assert all(parameters.weights == quality.weights for parameters in exported.values())
+    assert sum(quality.weights.values()) == pytest.approx(1.0)
+    assert {parameters.version for parameters in exported.values()} == {20}
+    assert (metrics.source, metrics.version) == ("learning/purchase", 20)
     assert metrics.examples == worker.row.examples == quality.models["linear"].examples
     assert quality.positives == quality.models["linear"].positives == worker.row.label_sum
     assert metrics.timestamp_ms == worker.row.timestamp_ms
@@ -532,7 +535,8 @@ def test_a_challenger_that_is_declared_later_starts_from_new_beside_the_champion
     after.rows, after.partition_row = before.rows, before.partition_row
     after.run(after.decode(records[10:], first_offset=10))
     exported, straight = after.parameters(), WHOLE["purchase"].parameters()
-    assert exported["purchase/linear"] == straight["purchase/linear"]
+    assert exported["purchase/linear"].arrays == straight["purchase/linear"].arrays
+    assert exported["purchase/linear"].weights.keys() == {"linear", "perceptron"}
     assert exported["purchase/perceptron"].arrays != straight["purchase/perceptron"].arrays
 
 

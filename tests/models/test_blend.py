@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from streams.contract.arrays import pack_arrays, unpack_arrays
-from streams.core.models.blend import BlendLearner, blend_contributions, blend_logits
+from streams.core.models.blend import BlendLearner, blend_logits
 from streams.core.models.logistic import probabilities
 from streams.core.models.measures import losses
 
@@ -73,9 +73,3 @@ def test_columns_are_found_by_name_and_batches_and_restarts_change_no_bit() -> N
         resumed.learn_many(("other", "dull", "sharp"), given[part][:, [0, 1, 0]], labels[part], weights)
         stopped = resumed
     assert pack_arrays(stopped.arrays()) == pack_arrays(straight.arrays())
-
-
-def test_what_moved_it_is_what_moved_its_members_by_their_weights() -> None:
-    parameters = {"intercept": np.array([0.3]), "sharp": np.array([0.5]), "dull": np.array([2.0])}
-    moved = {"sharp": np.array([[1.0, -2.0]]), "dull": np.array([[0.5, 0.25]])}
-    assert blend_contributions(moved, parameters).tolist() == [[1.5, -0.5]]

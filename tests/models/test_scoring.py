@@ -25,6 +25,9 @@ PURCHASE = Target(
 CART = Target(name="cart", label="add_to_cart", horizon_s=600, sampling_rate=0.5, prior=0.1)
 
 
+WEIGHTS = {"linear": 0.75, "perceptron": 0.25}
+
+
 def vectors(n: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     rows = random.lognormal(1.0, 1.5, (n, len(SCHEMA.names)))
@@ -45,7 +48,7 @@ FAMILY = learned()
 
 def exported(family: TargetModels, version: int = 4, schema: int = SCHEMA.fingerprint) -> list[Parameters]:
     return [
-        Parameters("purchase", model, model == "linear", version, schema, 400, pack_arrays(arrays))
+        Parameters("purchase", model, model == "linear", version, schema, 400, pack_arrays(arrays), WEIGHTS)
         for model, arrays in family.parameters().items()
     ]
 
@@ -58,9 +61,10 @@ def trained() -> Scorers:
 
 def test_before_anything_was_learned_every_declared_member_says_the_prior() -> None:
     scorers = Scorers([PURCHASE, CART], SCHEMA)
-    assert scorers.score("purchase", vectors(3)).tolist() == [[0.05, 0.05]] * 3
+    assert scorers.score("purchase", vectors(3)).tolist() == [[0.05, 0.05, 0.05]] * 3
     assert scorers.score("cart", vectors(2)).tolist() == [[0.1]] * 2
-    assert (scorers.version("purchase"), scorers.models("purchase")) == (0, ["linear", "perceptron"])
+    assert (scorers.version("purchase"), scorers.models("purchase")) == (0, ["mixture", "linear", "perceptron"])
+    assert (scorers.mixture("purchase"), scorers.untrained("purchase")) == ({}, [0, 1, 2])
     assert scorers.reasons("purchase", vectors(2)) == [[], []]
 
 
@@ -89,15 +93,16 @@ def test_it_serves_what_the_learner_itself_would_say() -> None:
     scaled = FAMILY._scale.scale().apply(rows)
     linear = FAMILY._models["linear"]
     assert isinstance(linear, LinearLearner)
-    assert served[:, 0] == pytest.approx([predict_one(linear, row) for row in scaled], abs=1e-12)
+    assert served[:, 1] == pytest.approx([predict_one(linear, row) for row in scaled], abs=1e-12)
     layers = FAMILY._models["perceptron"].parameters()
     hidden = np.maximum(scaled @ layers["weights_1"] + layers["bias_1"], 0)
     hidden = np.maximum(hidden @ layers["weights_2"] + layers["bias_2"], 0)
-    assert served[:, 1] == pytest.approx(
+    assert served[:, 2] == pytest.approx(
         probabilities((hidden @ layers["weights_3"] + layers["bias_3"])[:, 0]), abs=1e-5
     )
-    assert np.ptp(served[:, 0]) > 0.1
-    assert np.ptp(served[:, 1]) > 0.01
+    assert served[:, 0].tolist() == (served[:, 1] * 0.75 + served[:, 2] * 0.25).tolist()
+    assert np.ptp(served[:, 1]) > 0.1
+    assert np.ptp(served[:, 2]) > 0.01
 
 
 def test_parameters_of_another_schema_target_or_member_are_refused_and_change_nothing() -> None:
@@ -114,7 +119,7 @@ def test_parameters_of_another_schema_target_or_member_are_refused_and_change_no
     assert scorers.score("purchase", rows).tobytes() == before.tobytes()
 
 
-def test_a_version_is_the_champions_and_members_may_be_of_two() -> None:
+def test_a_version_is_the_newest_and_members_may_be_of_two() -> None:
     scorers, rows = trained(), vectors(20)
     before = scorers.score("purchase", rows)
     family = learned()
@@ -123,17 +128,20 @@ def test_a_version_is_the_champions_and_members_may_be_of_two() -> None:
     scorers.apply(linear)
     half = scorers.score("purchase", rows)
     assert scorers.version("purchase") == 5
-    assert (half[:, 0] != before[:, 0]).any()
-    assert half[:, 1].tobytes() == before[:, 1].tobytes()
+    assert (half[:, 1] != before[:, 1]).any()
+    assert half[:, 2].tobytes() == before[:, 2].tobytes()
     scorers.apply(perceptron)
-    assert (scorers.score("purchase", rows)[:, 1] != half[:, 1]).any()
+    assert (scorers.score("purchase", rows)[:, 2] != half[:, 2]).any()
 
 
 def test_reasons_are_the_largest_moves_of_the_linear_members_score() -> None:
     rows = vectors(40, seed=4)
     scaled = FAMILY._scale.scale().apply(rows)
     weights = FAMILY.parameters()["linear"]["weights"]
-    for row, reasons in zip(scaled, trained().reasons("purchase", rows, k=4), strict=True):
+    scorers = trained()
+    for parameters in exported(FAMILY):
+        scorers.apply(replace(parameters, weights={"linear": 1.0}))
+    for row, reasons in zip(scaled, scorers.reasons("purchase", rows, k=4), strict=True):
         moved = dict.fromkeys(SCHEMA.groups, 0.0)
         for group, amount in zip(SCHEMA.groups, (row * weights).tolist(), strict=True):
             moved[group] += amount
@@ -176,23 +184,44 @@ def test_weights_that_cannot_score_are_refused_and_the_last_good_ones_serve(
     assert scorers.score("purchase", rows).tobytes() == before
 
 
-def test_the_champion_serves_and_is_explained_once_learning_says_so() -> None:
+def test_a_record_without_weights_has_its_champion_serve_alone() -> None:
     scorers, rows = trained(), vectors(30, seed=5)
-    before = scorers.score("purchase", rows)
-    linear, perceptron = exported(FAMILY, version=7)
-    scorers.apply(replace(linear, champion=False))
-    scorers.apply(replace(perceptron, champion=True))
-    assert scorers.models("purchase") == ["perceptron", "linear"]
+    for parameters in exported(FAMILY, version=7):
+        scorers.apply(replace(parameters, champion=parameters.model == "perceptron", weights={}))
+    assert (scorers.champion("purchase"), scorers.mixture("purchase")) == ("perceptron", {"perceptron": 1.0})
     after = scorers.score("purchase", rows)
-    assert after[:, 0].tobytes() == before[:, 1].tobytes()
-    assert after[:, 1].tobytes() == before[:, 0].tobytes()
-    layers = FAMILY.parameters()["perceptron"]
+    assert after[:, 0].tobytes() == after[:, 2].tobytes()
+
+
+@pytest.mark.parametrize("weights", [{"linear": -1.0}, {"linear": np.nan}, {"linear": np.inf}, {"linear": 0.0}])
+def test_numbers_that_cannot_weigh_models_are_refused(weights: dict[str, float]) -> None:
+    scorers = trained()
+    assert not scorers.apply(replace(exported(FAMILY, version=7)[0], weights=weights))
+    assert scorers.mixture("purchase") == WEIGHTS
+
+
+def test_the_newest_weights_serve_among_the_models_that_are_there() -> None:
+    scorers = Scorers([PURCHASE], SCHEMA)
+    linear, perceptron = exported(FAMILY, version=7)
+    scorers.apply(linear)
+    assert (scorers.mixture("purchase"), scorers.untrained("purchase")) == ({"linear": 1.0}, [2])
+    scorers.apply(replace(perceptron, weights={"linear": 0.5, "perceptron": 0.5}))
+    assert scorers.mixture("purchase") == {"linear": 0.5, "perceptron": 0.5}
+    scorers.apply(replace(linear, version=6))
+    assert scorers.mixture("purchase") == {"linear": 0.5, "perceptron": 0.5}
+
+
+def test_the_reasons_of_a_mixture_are_its_members_by_weight() -> None:
+    scorers, rows = trained(), vectors(30, seed=5)
+    scaled = FAMILY._scale.scale().apply(rows)
     grouping = Grouping(SCHEMA.groups)
-    moved = grouping.sums(perceptron_contributions(FAMILY._scale.scale().apply(rows), layers))
+    parameters = FAMILY.parameters()
+    linear = scaled * parameters["linear"]["weights"]
+    moved = grouping.sums(linear * 0.75 + perceptron_contributions(scaled, parameters["perceptron"]) * 0.25)
     for row, reasons in zip(moved, scorers.reasons("purchase", rows), strict=True):
         strongest = np.argsort(-np.abs(row), kind="stable")[:3]
         assert [reason.group for reason in reasons] == [grouping.names[group] for group in strongest]
-        assert [reason.contribution for reason in reasons] == row[strongest].tolist()
+        assert [reason.contribution for reason in reasons] == pytest.approx(row[strongest].tolist())
 
 
 def test_the_reasons_of_a_blend_sum_to_the_difference_in_its_score() -> None:
@@ -201,8 +230,8 @@ def test_the_reasons_of_a_blend_sum_to_the_difference_in_its_score() -> None:
     labels = (rows[:, 0] > rows[:, 1] * 3).astype(np.float64)
     family.learn_many(rows, labels, np.ones(700))
     for model, arrays in family.parameters().items():
-        own, schema = model == "blend", SCHEMA.fingerprint
-        assert scorers.apply(Parameters("purchase", model, own, 1, schema, 700, pack_arrays(arrays)))
+        own, schema, packed = model == "blend", SCHEMA.fingerprint, pack_arrays(arrays)
+        assert scorers.apply(Parameters("purchase", model, own, 1, schema, 700, packed, {"blend": 1.0}))
     average = np.zeros((1, len(SCHEMA.names)), np.float32)
     average[0, np.flatnonzero(SCHEMA.scaled)] = np.sign(family._scale.scale().mean) * np.expm1(
         np.abs(family._scale.scale().mean)

@@ -47,7 +47,7 @@ class Target(Section, frozen=True):
         sampling_rate: Share of the served predictions that are learned from, by hash of the event; all are measured.
             Each weighs one over it. A row keeps the vectors of the sampled ones until their labels are final.
         prior: Probability, or of rule ``spend`` the amount, that is served before anything has been learned.
-        models: Names from :data:`~streams.contract.settings.targets.MODELS`, champion first.
+        models: Names from :data:`~streams.contract.settings.targets.MODELS`; their mixture serves.
         at_least: Lowest rating that counts as good; only for rule ``rating``.
         negatives: Share of the examples of label 0 that are learned from, by hash; each weighs more in return, so that
             the model stays calibrated. All are measured. Not for amounts, nor where labels are corrected.

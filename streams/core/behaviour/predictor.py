@@ -31,11 +31,11 @@ class Predicted(NamedTuple):
     """The predictions for one request; targets are numbered as in the settings.
 
     Attributes:
-        served: float32, ``(n_targets,)``: the champions' probabilities or amounts, NaN where nothing was predicted.
+        served: float32, ``(n_targets,)``: probabilities or amounts, NaN where nothing was predicted.
         from_prior: Bit ``k`` is set if target ``k`` has no model yet and its prior was served.
         vector: float32, ``(n_features,)``, as the models read it.
-        scores: Target's number to the probabilities, or amounts, of its models, champion first; NaN where a model has
-            no weights yet.
+        scores: Target's number to the probabilities, or amounts, of its models, what served first; NaN where a model
+            has no weights yet.
         models: Target's number to the names of these models.
     """
 
@@ -70,10 +70,10 @@ def _predict(scorers: Scorers, targets: tuple[str, ...], requests: Sequence[Pred
     models = {number: scorers.models(target) for target, number in numbers.items()}
     versions = {target: scorers.version(target) for target in targets}
     from_prior = int_sum(1 << numbers[target] for target in targets if not versions[target])
-    champions = {target: scores[target][:, 0].tolist() for target in targets}
+    answers = {target: scores[target][:, 0].tolist() for target in targets}
     served = np.full((len(requests), len(scorers.names)), np.nan, np.float32)
     for target, number in numbers.items():
-        served[:, number] = champions[target]
+        served[:, number] = answers[target]
         scores[target][:, scorers.untrained(target)] = np.nan
     own = {number: scores[target].tolist() for target, number in numbers.items()}
     for place, request in enumerate(requests):
@@ -81,10 +81,10 @@ def _predict(scorers: Scorers, targets: tuple[str, ...], requests: Sequence[Pred
             request.event_ref,
             request.key.decode(),
             request.timestamp_ms,
-            {target: champions[target][place] for target in targets if target not in amounts},
+            {target: answers[target][place] for target in targets if target not in amounts},
             {target: reasons[target][place] for target in targets},
             versions,
-            {target: champions[target][place] for target in targets if target in amounts},
+            {target: answers[target][place] for target in targets if target in amounts},
         )
         yield Predicted(
             Output(PREDICTIONS, request.key, JSON.encode(value)),

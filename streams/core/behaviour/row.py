@@ -29,8 +29,8 @@ class LearningSample(msgspec.Struct, array_like=True):
     Attributes:
         targets: Bit ``k`` is set if target ``k`` learns from this point.
         vector: float32, ``(n_features,)``.
-        scores: Target's number to the probabilities, or amounts, of its models, champion first; NaN before the models
-            had learned.
+        scores: Target's number to the probabilities, or amounts, of its models, what served first; NaN before the
+            models had learned.
         models: Target's number to the names of these models.
     """
 
@@ -54,7 +54,7 @@ class PredictionPoint(msgspec.Struct, array_like=True):
         waiting: Bit ``k`` is set while the label of target ``k`` is not final.
         subject: Category viewed at the event, if a label rule compares with it.
         shown_ms: Event time of the impression of the decision made at the event; 0 before.
-        served: float32, ``(n_targets,)``: what the champions served, NaN where nothing was predicted.
+        served: float32, ``(n_targets,)``: what was served, NaN where nothing was predicted.
         from_prior: Bit ``k`` is set if target ``k`` had no model yet and its prior was served.
         labels: Target's number to its label, where an event has changed it.
         sample: ``None`` at a point that no target learns from.

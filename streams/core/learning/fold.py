@@ -117,7 +117,8 @@ class LearningFold:
         gone = oversized(row.state, row.evaluation, exported, self._settings.engine)
         if gone:
             learner.demote(gone)
-            row.state, row.evaluation = without(row.state, gone), pack_arrays(learner.arrays()[1])
+            state_arrays, evaluation_arrays = learner.arrays()
+            row.state, row.evaluation = without(pack_arrays(state_arrays), gone), pack_arrays(evaluation_arrays)
         return FoldResult(_outputs(name, row, learner, exported, gone), {key: row})
 
     def decode_row(self, value: bytes) -> LearnerRow:
@@ -177,6 +178,7 @@ def _outputs(
                     schema=learner.layout,
                     examples=row.examples,
                     arrays=arrays,
+                    weights=learner.weights,
                 )
             ),
         )

@@ -32,7 +32,12 @@ class Learner(Protocol):
 
     @property
     def champion(self) -> str:
-        """The model whose parameters serve."""
+        """The model of the greatest weight."""
+        ...
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the models in what is served."""
         ...
 
     def check(self, examples: Examples) -> None:
@@ -52,7 +57,7 @@ class Learner(Protocol):
         ...
 
     def demote(self, gone: Collection[str]) -> None:
-        """Makes another model the champion if the champion is in ``gone``, the models that are not exported."""
+        """Takes the weights of the models in ``gone``, which are not exported."""
         ...
 
     def parameters(self) -> dict[str, Arrays]:
@@ -98,21 +103,25 @@ class TargetLearner:
     def __init__(self, target: Target, settings: Settings) -> None:
         schema = feature_schema(settings.windows)
         self._n_columns = len(schema.names)
-        self._models = TargetModels(target, schema, settings.seed)
         self._corrects = target.labels == "correct"
         self._is_amount = RULES[target.rule].is_amount
         overlap = OVERLAP if RULES[target.rule].opens_at == "event" and target.label != "click" else 1.0
         self._unit = min(target.sampling_rate, 1.0 / overlap)
+        self._models = TargetModels(target, schema, settings.seed, self._unit)
         self.layout = schema.fingerprint
 
     @property
     def champion(self) -> str:
         return self._models.champion
 
+    @property
+    def weights(self) -> dict[str, float]:
+        return self._models.weights
+
     def check(self, examples: Examples) -> None:
         _refuse_columns(examples, self._n_columns)
         if examples.size and not examples.models:
-            raise RejectedRecord("malformed", "models is empty; the first one is the champion that was served")
+            raise RejectedRecord("malformed", "models is empty; the first one is what was served")
         if examples.reward_types:
             raise RejectedRecord("malformed", f"{examples.learner} learns from labels, not from rewards")
         outcomes = examples.outcomes
@@ -175,6 +184,12 @@ class TargetLearner:
 
 class _RewardLearner:
     """A learner of rewards, with one model; nothing that it serves is a prediction with a label."""
+
+    champion: str
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {self.champion: 1.0}
 
     def measure(self, outcomes: Outcomes) -> None:
         pass

@@ -5,10 +5,10 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import asdict
 
-from streams.contract.arrays import unpack_arrays
+from streams.contract.arrays import pack_arrays, unpack_arrays
 from streams.contract.row_format import RowFormat, VersionedRow
 from streams.contract.source_epoch import AppliedPositions
-from streams.core.models.target_models import qualities
+from streams.core.models.target_models import qualities, with_mixture
 
 
 class LearnerRow(VersionedRow):
@@ -28,7 +28,7 @@ class LearnerRow(VersionedRow):
         evaluation: Packed arrays of the running quality of its models.
     """
 
-    schema: Literal[1] = 1
+    schema: Literal[2] = 2
     layout: int = 0
     applied_positions: AppliedPositions = msgspec.field(default_factory=AppliedPositions)
     version: int = 0
@@ -41,7 +41,15 @@ class LearnerRow(VersionedRow):
     reward_sums: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-LEARNER_ROWS: Final = RowFormat(LearnerRow, "a learner's row")
+def _champion_to_mixture(fields: list[Any]) -> list[Any]:
+    """Gives the champion of a row of schema 1 nearly all of the weight."""
+    state, evaluation = (LearnerRow.__struct_fields__.index(name) for name in ("state", "evaluation"))
+    migrated = with_mixture(unpack_arrays(fields[state]), unpack_arrays(fields[evaluation]))
+    fields[state], fields[evaluation] = map(pack_arrays, migrated)
+    return fields
+
+
+LEARNER_ROWS: Final = RowFormat(LearnerRow, "a learner's row", [_champion_to_mixture])
 decode_learner_row: Final = LEARNER_ROWS.decode
 
 

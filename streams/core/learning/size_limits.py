@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from streams.contract.settings import Engine
+from streams.core.models.mixture import MIXTURE, REPLACEMENT
 from streams.core.models.registry import type_of
 from streams.core.sums import int_sum
 
-_SHARED = frozenset({"scale"})
+_SHARED = frozenset({"scale", MIXTURE})
 _USABLE_SHARE = 0.95
 """Share of a limit that models may use; other fields of the row and the record need the rest."""
 
@@ -48,7 +49,7 @@ def part_of(model: str) -> str:
     >>> part_of("linear"), part_of("linear#2")
     ('linear', 'fresh')
     """
-    return "fresh" if type_of(model) != model else model
+    return REPLACEMENT if type_of(model) != model else model
 
 
 def without(state: Mapping[str, Any], gone: Mapping[str, int]) -> dict[str, Any]:

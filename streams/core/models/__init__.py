@@ -1,1 +1,1 @@
-"""Online models: learning row by row, scoring a batch from exported arrays, quality, choice of the champion."""
+"""Online models: learning row by row, scoring a batch from exported arrays, quality, mixture."""

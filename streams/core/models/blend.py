@@ -78,11 +78,3 @@ def blend_logits(logits: Mapping[str, Float64Array], parameters: Arrays) -> Floa
         if model in parameters:
             blended += np.clip(logits[model], -_BOUND, _BOUND) * parameters[model][0]
     return blended
-
-
-def blend_contributions(contributions: Mapping[str, Float64Array], parameters: Arrays) -> Float64Array:
-    """Sums the models' contributions, ``(n, n_features)`` each, with the models' weights."""
-    blended = np.zeros_like(next(iter(contributions.values())))
-    for model, moved in contributions.items():
-        blended += moved * parameters[model][0]
-    return blended

@@ -1,4 +1,4 @@
-"""Drift detection on the champion's loss: an alarm when it has risen, a recovery when half of the rise is gone."""
+"""Drift detection on the loss of what was served: an alarm at a rise, a recovery when half of the rise is gone."""
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush

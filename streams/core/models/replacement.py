@@ -1,4 +1,4 @@
-"""Replacement: a new model started at a drift alarm, which becomes the champion if its predictions are better."""
+"""Replacement: a new model started at a drift alarm, which takes the place of a model if its predictions are better."""
 
 from collections.abc import Callable
 from typing import Final
@@ -9,7 +9,7 @@ from streams.contract.arrays import Arrays, BoolArray, Float64Array
 from streams.core.models.registry import OnlineModel
 
 PATIENCE: Final = 5000
-"""Examples after which a replacement that has not become the champion is dropped."""
+"""Examples after which a replacement that has not won is dropped."""
 
 
 class Replacement:

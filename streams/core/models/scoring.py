@@ -1,6 +1,7 @@
 """Scoring: the weights that Learning exported, applied to whole batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,13 +12,18 @@ from streams.contract.records import Parameters, Reason
 from streams.contract.settings import Target
 from streams.core.features.groups import Grouping
 from streams.core.features.schema import FeatureSchema
-from streams.core.models.blend import BLEND, blend_contributions, blend_logits
+from streams.core.models.blend import BLEND, blend_logits
 from streams.core.models.logistic import log_odds, probabilities
+from streams.core.models.mixture import MIXTURE, mixed
 from streams.core.models.registry import MODEL_TYPES, type_of
 from streams.core.models.scaling import Scale, ScaledVectors
+from streams.core.sums import float_sum
 
 _TRIALS: Final = (1, 3)
 """Numbers of rows to score before parameters are used: arrays of a wrong shape may fit one of them by chance."""
+
+NEGLIGIBLE: Final = 0.01
+"""A model with less than this share in the score adds nothing to its reasons: that would cost as much as the others."""
 
 
 class _Scorer(NamedTuple):
@@ -30,7 +36,7 @@ class Scorers:
     """Scores of all models of all targets; a row's score has the same bits in any batch.
 
     Args:
-        targets: Each with its models, champion first, and the prior that is served until weights arrive.
+        targets: Each with its models, and the prior that is served until weights arrive.
         schema: Schema of the vectors; parameters learned on another schema are refused.
 
     Attributes:
@@ -45,20 +51,22 @@ class Scorers:
         self._models: dict[tuple[str, str], _Scorer] = {}
         self._replacements: dict[str, str] = {}
         self._champions: dict[str, str] = {target.name: target.models[0] for target in targets}
+        self._weights: dict[str, Mapping[str, float]] = {}
+        self._versions: dict[str, int] = {}
 
     def apply(self, parameters: Parameters) -> bool:
         """Applies a record of the models topic if it is of these targets and schema, and scores trial rows."""
         target = self._targets.get(parameters.learner)
         if target is None or parameters.schema != self._schema.fingerprint:
             return False
-        if type_of(parameters.model) not in target.models:
-            return False
-        if parameters.champion and parameters.model not in target.models:
+        if (parameters.model if parameters.champion else type_of(parameters.model)) not in target.models:
             return False
         try:
             arrays = unpack_arrays(parameters.arrays)
             scale = Scale(self._schema.scaled, arrays["mean"], arrays["inverse_std"])
-            if not are_moderate(arrays) or not self._passes_trial(target, parameters.model, scale, arrays):
+            if not (are_moderate(arrays) and _are_weights(parameters.weights)):
+                return False
+            if not self._passes_trial(target, parameters.model, scale, arrays):
                 return False
         except (IndexError, KeyError, TypeError, ValueError):
             return False
@@ -69,21 +77,41 @@ class Scorers:
             self._replacements[target.name] = parameters.model
         if parameters.champion:
             self._champions[target.name] = parameters.model
+        if parameters.version >= self._versions.get(target.name, 0):
+            self._versions[target.name] = parameters.version
+            if parameters.weights or parameters.champion:
+                self._weights[target.name] = parameters.weights or {parameters.model: 1.0}
         return True
 
+    def champion(self, target: str) -> str:
+        """Returns the model of the greatest weight."""
+        return self._champions[target]
+
     def models(self, target: str) -> list[str]:
-        """Names the columns of :meth:`score`: the champion, the others as declared, then a replacement if any."""
-        champion = self._champions[target]
-        return [champion, *(model for model in self._all(target) if model != champion)]
+        """Names the columns of :meth:`score`: what serves, the models as declared, then a replacement if any.
+
+        What serves is the mixture of the models, which has no column of its own where there is only one.
+        """
+        models = self._all(target)
+        return [MIXTURE, *models] if len(models) > 1 else list(models)
+
+    def mixture(self, target: str) -> dict[str, float]:
+        """Returns the weights in what serves, of the models that can be scored; they sum to 1."""
+        weights = self._weights.get(target, {})
+        own = {name: weights.get(name, 0.0) for name in self._all(target) if (target, name) in self._models}
+        total = float_sum(own.values())
+        return {name: weight / total for name, weight in own.items() if weight} if total > 0.0 else {}
 
     def version(self, target: str) -> int:
-        """Returns the version of the champion's weights, 0 for the prior."""
-        champion = self._models.get((target, self._champions[target]))
-        return champion.version if champion else 0
+        """Returns the highest version of the weights that serve, 0 for the prior."""
+        return max((self._models[target, name].version for name in self.mixture(target)), default=0)
 
     def untrained(self, target: str) -> list[int]:
         """Returns the columns of :meth:`score` whose models have no weights yet, so that they serve the prior."""
-        return [column for column, name in enumerate(self.models(target)) if (target, name) not in self._models]
+        trained = {name for name in self._all(target) if (target, name) in self._models}
+        if self.mixture(target):
+            trained.add(MIXTURE)
+        return [column for column, name in enumerate(self.models(target)) if name not in trained]
 
     def is_amount(self, target: str) -> bool:
         """Returns whether the target's models predict an amount, not a probability."""
@@ -103,15 +131,19 @@ class Scorers:
             if (target, name) in self._models:
                 served = probabilities if name == BLEND else MODEL_TYPES[type_of(name)].served
                 scores[:, column] = served(logits[name])
+        if names[0] == MIXTURE and (weights := self.mixture(target)):
+            predictions = {name: scores[:, names.index(name)] for name in weights}
+            scores[:, 0] = mixed(predictions, weights, is_amount=self.is_amount(target))
         return scores
 
     def reasons(self, target: str, vectors: Float32Array | ScaledVectors, k: int = 3) -> list[list[Reason]]:
-        """Names the groups of features with the largest influence on the champion's score, strongest first.
+        """Names the groups of features with the largest influence on what is served, strongest first.
 
-        A group's influence is the sum of its features' contributions relative to an average shopper.
+        A group's influence is the sum of its features' contributions relative to an average shopper: those of the
+        models that are mixed, by their weights.
 
         Returns:
-            For each row at most ``k``; none while the champion has no weights.
+            For each row at most ``k``; none while no model can be scored.
         """
         vectors = self._prepared(vectors)
         contributions = self._contributions(target, vectors)
@@ -176,20 +208,31 @@ class Scorers:
         return logits
 
     def _contributions(self, target: str, vectors: ScaledVectors) -> Float64Array | None:
-        """Returns each feature's contribution to the champion's log-odds, ``(n, n_features)``."""
-        champion = self._champions[target]
-        model = self._models.get((target, champion))
-        if model is None or champion != BLEND:
-            return self._contributions_of(target, champion, vectors)
-        combined = {name: self._contributions_of(target, name, vectors) for name in model.arrays if name in MODEL_TYPES}
-        known = {name: moved for name, moved in combined.items() if moved is not None}
-        return blend_contributions(known, model.arrays)
+        """Returns each feature's contribution to the log-odds of what is served, ``(n, n_features)``."""
+        weights = self.mixture(target)
+        if blended := weights.pop(BLEND, 0.0):
+            for name, array in self._models[target, BLEND].arrays.items():
+                if (target, name) in self._models:
+                    weights[name] = weights.get(name, 0.0) + blended * float(array[0])
+        largest = max((abs(weight) for weight in weights.values()), default=0.0)
+        counted = {name: weight for name, weight in weights.items() if abs(weight) >= NEGLIGIBLE * largest}
+        total: Float64Array | None = None
+        for name, weight in counted.items():
+            moved = self._contributions_of(target, name, vectors) * weight
+            total = moved if total is None else total + moved
+        return total
 
-    def _contributions_of(self, target: str, name: str, vectors: ScaledVectors) -> Float64Array | None:
-        model = self._models.get((target, name))
-        if model is None:
-            return None
-        return MODEL_TYPES[name].contributions(vectors.by(target, model.version, model.scale), model.arrays)
+    def _contributions_of(self, target: str, name: str, vectors: ScaledVectors) -> Float64Array:
+        model = self._models[target, name]
+        scaled = vectors.by(target, model.version, model.scale)
+        return MODEL_TYPES[type_of(name)].contributions(scaled, model.arrays)
+
+
+def _are_weights(weights: Mapping[str, float]) -> bool:
+    """Returns whether numbers can weigh models: none below 0, and their sum neither 0 nor infinite."""
+    return not weights or (
+        all(weight >= 0.0 for weight in weights.values()) and 0.0 < float_sum(weights.values()) < inf
+    )
 
 
 def _strongest(strengths: Float32Array, k: int) -> Int64Array:

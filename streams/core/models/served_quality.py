@@ -23,7 +23,7 @@ Statistic = Callable[[Float64Array], Float64Array]
 
 
 class ServedEvaluation:
-    """Progressive validation of what the champions served, over every prediction, not over those learned from.
+    """Progressive validation of what was served, over every prediction, not over those learned from.
 
     Predictions from the prior are counted, and left out of every measure. Users are in groups by hash, and the
     uncertainty of a measure is that between groups: predictions for one user are not independent. All sums run in the

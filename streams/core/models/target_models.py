@@ -11,20 +11,21 @@ from streams.contract.metrics import AmountModels, AmountQuality, ProbabilityMod
 from streams.contract.settings import Target
 from streams.core.features.schema import FeatureSchema
 from streams.core.models.blend import BLEND, BlendLearner
-from streams.core.models.champion_selection import ChampionSelection, Losses
+from streams.core.models.claims import Claims
 from streams.core.models.drift import DriftWatch
 from streams.core.models.fake_negative_calibration import FakeNegativeCalibration
 from streams.core.models.measures import losses
+from streams.core.models.mixture import MIXTURE, REPLACEMENT, Losses, Mixture, weights_for_champion
 from streams.core.models.quality import AmountEvaluation, Evaluation, deviances
 from streams.core.models.registry import OnlineModel, new_model, replacement_name, type_of
 from streams.core.models.replacement import Replacement, restored_replacement
 from streams.core.models.scaling import RunningScale
 from streams.core.models.served_quality import ServedEvaluation
 
-_REPLACEMENT: Final = "fresh"
 _SELECTION: Final = "contest"
 _DRIFT: Final = "drift"
 _SERVED: Final = "served"
+_CLAIMS: Final = "claims"
 
 
 class Served(NamedTuple):
@@ -39,20 +40,22 @@ class Served(NamedTuple):
 
 
 class TargetModels:
-    """The champion and its challengers.
+    """Models whose mixture is served.
 
-    The model with the best predictions before the labels existed becomes the champion. When the champion's loss rises,
-    a replacement starts; if it wins, it takes the place of the model of its type.
+    Their weights follow the predictions that they made before the labels existed. The champion is the model of the
+    greatest weight. When the loss of what was served rises, a replacement starts; if it wins, it takes the place of the
+    model of its type.
 
     Args:
-        target: Target with the names of its models, champion first.
+        target: Target with the names of its models.
         seed: With the target's name, the seed of models that start with random weights.
+        rate: Number of independent examples that an example of weight 1 stands for, see :class:`Mixture`.
 
     Attributes:
-        served: Quality of all that was served, by whichever model was the champion.
+        served: Quality of all that was served.
     """
 
-    def __init__(self, target: Target, schema: FeatureSchema, seed: int) -> None:
+    def __init__(self, target: Target, schema: FeatureSchema, seed: int, rate: float = 1.0) -> None:
         self._target = target
         self._schema = schema
         self._seed = seed
@@ -63,16 +66,24 @@ class TargetModels:
         self._replacement: Replacement | None = None
         is_amount = RULES[target.rule].is_amount
         self._evaluations: dict[str, Evaluation | AmountEvaluation] = {
-            model: AmountEvaluation() if is_amount else Evaluation() for model in target.models
+            model: AmountEvaluation() if is_amount else Evaluation()
+            for model in (*target.models, *([MIXTURE] if len(target.models) > 1 else []))
         }
         loss = _in_units_of(target.prior) if is_amount else losses
-        self._selection = ChampionSelection((*target.models, _REPLACEMENT), loss)
+        self._loss = loss
+        self._mixture = Mixture(target.models, loss, rate)
+        self._claims = Claims(target.models, max(int(1000 * target.horizon_s), 1))
         self._drift = DriftWatch(loss)
         self.served = ServedEvaluation(is_amount=is_amount)
 
     @property
     def champion(self) -> str:
-        return self._selection.champion
+        return self._mixture.champion
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the models in the mixture, a replacement's by its name."""
+        return self._mixture.weights(self._replacement.name if self._replacement is not None else None)
 
     @property
     def has_replacement(self) -> bool:
@@ -86,63 +97,86 @@ class TargetModels:
         weights: Float64Array,
         timestamps_ms: Int64Array,
     ) -> None:
-        """Measures the models' predictions; may change the champion, or start a replacement on drift.
+        """Measures the models' predictions and reweighs them; may start a replacement on drift, or end it.
 
         The caller passes the same examples to :meth:`learn_many` next.
 
         Args:
-            models: Names of the columns, the serving model first.
+            models: Names of the columns; the first one is what served.
             probabilities: ``(n, n_models)``, or expected amounts; NaN for a model that did not exist.
             timestamps_ms: Times of prediction, ``(n,)``.
         """
         for column, model in enumerate(models):
             if evaluation := self._evaluations.get(model):
                 evaluation.update(probabilities[:, column], labels, weights)
-        free_from = self._select_champion(models, probabilities, labels, weights)
+        model_losses = self._losses(models, probabilities, labels)
+        start = 0
         for row in self._drift.update(probabilities[:, 0], labels, timestamps_ms):
-            if self._replacement is None and row >= free_from:
-                name = replacement_name(self._model_to_replace(), self._drift.alarms)
+            after = slice(start, row + 1)
+            self._reweigh(start, models, probabilities[after], labels[after], weights[after])
+            self._claims.update(model_losses[after], labels[after] > 0.0, timestamps_ms[after])
+            self._claims.restart()
+            start = row + 1
+            if self._replacement is None:
+                model = self._model_to_replace()
+                name = replacement_name(model, self._drift.alarms)
                 # Where labels are corrected, the examples measured here are not those learned next.
                 self._replacement = Replacement(name, self._new(name), skipped=0 if self._corrects else row + 1)
+                self._mixture.enter(model)
+        rest = slice(start, len(labels))
+        self._reweigh(start, models, probabilities[rest], labels[rest], weights[rest])
+        self._claims.update(model_losses[rest], labels[rest] > 0.0, timestamps_ms[rest])
 
-    def _select_champion(
-        self, models: Sequence[str], probabilities: Float64Array, labels: Float64Array, weights: Float64Array
-    ) -> int:
-        """Updates the champion; returns the first row at which another replacement may start."""
-        replacement, free_from, start, n = self._replacement, 0, 0, len(labels)
-        columns = [_REPLACEMENT if replacement and model == replacement.name else model for model in models]
-        if replacement is not None and replacement.patience < n and _REPLACEMENT in columns:
-            probabilities = probabilities.copy()
-            probabilities[replacement.patience :, columns.index(_REPLACEMENT)] = np.nan
-        while start < n:
-            start += self._selection.update(columns, probabilities[start:], labels[start:], weights[start:])
-            if replacement is not None and self._selection.champion == _REPLACEMENT:
-                self._selection.champion = type_of(replacement.name)
-                self._models[type_of(replacement.name)] = replacement.learner
-                columns = list(models)
-                self._replacement, replacement, free_from = None, None, start
-        if replacement is not None and replacement.patience <= n:
-            self._selection.restart(_REPLACEMENT)
-            self._replacement, free_from = None, replacement.patience
-        return free_from
+    def _losses(self, models: Sequence[str], probabilities: Float64Array, labels: Float64Array) -> Float64Array:
+        """Returns the losses of the declared models, ``(n, n_models)``; NaN for one that did not exist."""
+        model_losses = np.full((len(labels), len(self._target.models)), np.nan)
+        for place, model in enumerate(self._target.models):
+            if model in models and len(self._target.models) > 1:
+                model_losses[:, place] = self._loss(probabilities[:, models.index(model)], labels)
+        return model_losses
+
+    def _reweigh(
+        self,
+        first: int,
+        models: Sequence[str],
+        probabilities: Float64Array,
+        labels: Float64Array,
+        weights: Float64Array,
+    ) -> None:
+        """Updates the weights; ends a replacement at the example at which it has won or its patience is over.
+
+        Args:
+            first: Number of examples of the batch before these.
+        """
+        start, n = 0, len(labels)
+        while True:
+            replacement, names = self._replacement, list(models)
+            ends = n
+            if replacement is not None:
+                ends = replacement.patience - first
+                names = [REPLACEMENT if model == replacement.name else model for model in models]
+                if self._mixture.has_winner:
+                    self._models[type_of(replacement.name)] = replacement.learner
+                if self._mixture.has_winner or start >= ends:
+                    self._mixture.absorb()
+                    self._replacement = None
+                    continue
+            if start >= n:
+                return
+            rows = slice(start, min(n, ends))
+            start += self._mixture.update(names, probabilities[rows], labels[rows], weights[rows])
 
     def _model_to_replace(self) -> str:
-        """Returns the champion; of a blend, the best of the models that it combines."""
-        return self.champion if self.champion != BLEND else self._selection.best(tuple(self._models))
+        """Returns the champion; of a blend, the heaviest of the models that it combines."""
+        return self.champion if self.champion != BLEND else self._mixture.heaviest(tuple(self._models))
 
     def _new(self, model: str) -> OnlineModel:
         learner = new_model(model, self._target.name, self._schema, self._target.prior, self._seed)
         return FakeNegativeCalibration(model, learner) if self._corrects else learner
 
     def demote(self, gone: Collection[str]) -> None:
-        """Makes the best remaining model the champion if the champion is not exported.
-
-        Args:
-            gone: Models that are not exported; if that is all of them, the champion stays.
-        """
-        remaining = tuple(model for model in self._target.models if model not in gone)
-        if self.champion in gone and remaining:
-            self._selection.hand_over(self._selection.best(remaining))
+        """Takes the weights of models that are not exported, unless that is all of them."""
+        self._mixture.drop(gone)
 
     def learn_many(
         self,
@@ -194,9 +228,9 @@ class TargetModels:
         return {name: learner.parameters() | scaling for name, learner in learners.items()}
 
     def quality(self, label_sum: float) -> ProbabilityModels | AmountModels:
-        """Returns each model's quality, the number of champion changes, and the state of drift detection."""
+        """Returns each model's quality and weight, the number of champion changes, and the state of drift detection."""
         measured = {name: evaluation.quality() for name, evaluation in self._evaluations.items()}
-        switches, drift = self._selection.switches, self._drift.summary()
+        switches, drift = self._mixture.switches, self._drift.summary()
         replacement = self._replacement.name if self._replacement else None
         served = self.served.quality()
         if isinstance(served, ServedAmounts):
@@ -205,6 +239,8 @@ class TargetModels:
                 amount_sum=label_sum,
                 served=served,
                 models=amounts,
+                weights=self.weights,
+                better_than=self._claims.better_than(),
                 switches=switches,
                 replacement=replacement,
                 drift=drift,
@@ -214,6 +250,8 @@ class TargetModels:
             positives=round(label_sum),
             served=served,
             models=probabilities,
+            weights=self.weights,
+            better_than=self._claims.better_than(),
             switches=switches,
             replacement=replacement,
             drift=drift,
@@ -221,17 +259,19 @@ class TargetModels:
 
     def arrays(self) -> Arrays:
         """Exports the state of the models for :meth:`restore`, as ``<part>/<array>``."""
-        parts = {"scale": self._scale.arrays()} | {name: part.arrays() for name, part in self._parts.items()}
-        return _joined(parts | ({_REPLACEMENT: self._replacement.arrays()} if self._replacement is not None else {}))
+        shared = {"scale": self._scale.arrays(), MIXTURE: self._mixture.weight_arrays()}
+        replacement = {REPLACEMENT: self._replacement.arrays()} if self._replacement is not None else {}
+        return _joined(shared | {name: part.arrays() for name, part in self._parts.items()} | replacement)
 
     def evaluation_arrays(self) -> Arrays:
         evaluations = {name: evaluation.arrays() for name, evaluation in self._evaluations.items()}
         return _joined(
             evaluations
             | {
-                _SELECTION: self._selection.arrays(),
+                _SELECTION: self._mixture.arrays(),
                 _DRIFT: self._drift.arrays(),
                 _SERVED: self.served.arrays(),
+                _CLAIMS: self._claims.arrays(),
             }
         )
 
@@ -244,14 +284,16 @@ class TargetModels:
         for model, evaluation in self._evaluations.items():
             if own := _part(evaluation_arrays, model):
                 evaluation.restore(own)
-        if own := _part(arrays, _REPLACEMENT):
+        if own := _part(arrays, REPLACEMENT):
             self._replacement = restored_replacement(own, self._new)
         if own := _part(evaluation_arrays, _SELECTION):
-            self._selection.restore(own)
+            self._mixture.restore(_part(arrays, MIXTURE), own)
         if own := _part(evaluation_arrays, _DRIFT):
             self._drift.restore(own)
         if own := _part(evaluation_arrays, _SERVED):
             self.served.restore(own)
+        if own := _part(evaluation_arrays, _CLAIMS):
+            self._claims.restore(own)
 
     @property
     def _parts(self) -> dict[str, OnlineModel | BlendLearner]:
@@ -261,12 +303,27 @@ class TargetModels:
 def qualities(evaluation_arrays: Arrays) -> dict[str, ProbabilityQuality | AmountQuality]:
     """Computes each model's quality from exported arrays alone."""
     result: dict[str, ProbabilityQuality | AmountQuality] = {}
-    for name in sorted({name.partition("/")[0] for name in evaluation_arrays} - {_SELECTION, _DRIFT, _SERVED}):
+    for name in sorted(_models_in(evaluation_arrays)):
         own = _part(evaluation_arrays, name)
         evaluation = AmountEvaluation() if "errors" in own else Evaluation()
         evaluation.restore(own)
         result[name] = evaluation.quality()
     return result
+
+
+def with_mixture(arrays: Arrays, evaluation_arrays: Arrays) -> tuple[Arrays, Arrays]:
+    """Migrates exported arrays from the time when the champion served alone; others stay as they are."""
+    champion = evaluation_arrays.get(f"{_SELECTION}/champion")
+    if champion is None:
+        return arrays, evaluation_arrays
+    models = sorted(_models_in(evaluation_arrays))
+    weights = weights_for_champion(models, champion.tobytes().decode())
+    measured = {name: array for name, array in evaluation_arrays.items() if name != f"{_SELECTION}/sums"}
+    return arrays | _joined({MIXTURE: weights}), measured
+
+
+def _models_in(evaluation_arrays: Arrays) -> set[str]:
+    return {name.partition("/")[0] for name in evaluation_arrays} - {_SELECTION, _DRIFT, _SERVED, _CLAIMS}
 
 
 def _in_units_of(prior: float) -> Losses:

@@ -112,7 +112,7 @@ class ServedModel(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What one target served, by whichever model was the champion.
+    """What one target served.
 
     Attributes:
         quality: ``None`` for amounts.
