@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from streams.contract.errors import ConfigurationError
 from streams.contract.settings import Decisions, Settings, dump_settings, load_settings
@@ -53,9 +54,27 @@ def test_the_projects_own_variable_wins_over_kafkas() -> None:
     assert load_settings(environment=environment).kafka.bootstrap_servers == "b:2"
 
 
+def test_a_named_target_changes_a_default_one_or_is_added_and_a_list_replaces_all(tmp_path: Path) -> None:
+    added = "[targets.churn]\nrule = 'churn'\nhorizon_s = 86400\nsampling_rate = 1.0\nprior = 0.5\n"
+    settings = load(tmp_path, f"{added}[targets.cart]\nhorizon_s = 60\n")
+    assert [target.name for target in settings.targets] == ["purchase", "cart", "click", "spend", "churn"]
+    by_name = {target.name: target for target in settings.targets}
+    default = {target.name: target for target in Settings().targets}
+    assert by_name["cart"] == replace(default["cart"], horizon_s=60.0)
+    assert (by_name["churn"].rule, by_name["churn"].horizon_s) == ("churn", 86_400.0)
+    assert all(by_name[name] == default[name] for name in ("purchase", "click", "spend"))
+    assert [target.name for target in load(tmp_path, TARGET + "label = 'view'\n").targets] == ["x"]
+    assert load(tmp_path, "", HEADRACE_TARGETS__CART="{ horizon_s = 60 }").targets[1].horizon_s == 60.0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[targets.x]\nhorizon = 3", "unknown key targets.x.horizon; did you mean horizon_s?"),
+        ("[targets.x]\nhorizon_s = 3", "targets.x.sampling_rate is missing"),
+        ("[targets.cart]\nname = 'x'", "targets.cart.name is 'x'; leave it out"),
+        ("[targets]\nx = 3", "targets.x is not a table"),
+        ("[targets.cart]\nhorizon_s = 'a'", "horizon_s"),
         ("sed = 1", "unknown key sed; did you mean seed?"),
         ("[kafak]\npartitions = 1", "unknown key kafak; did you mean kafka?"),
         ("[kafka]\npartition = 1", "unknown key kafka.partition; did you mean partitions?"),

@@ -11,6 +11,7 @@ import msgspec
 from streams.contract.errors import ConfigurationError
 from streams.contract.settings.policies import POLICY_TYPES, Policy
 from streams.contract.settings.sections import Section, plain_addresses
+from streams.contract.settings.targets import DEFAULT_TARGETS, Target
 from streams.contract.settings.tree import Settings, check_settings
 
 _PREFIX: Final = "HEADRACE_"
@@ -18,6 +19,7 @@ _SCALARS: Final = frozenset(
     field.name for field in msgspec.structs.fields(Settings) if not isinstance(field.default, (Section, tuple))
 )
 """Keys outside of the sections."""
+_REQUIRED_OF_TARGETS: Final = [field.name for field in msgspec.structs.fields(Target) if field.required]
 
 
 def load_settings(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -42,6 +44,7 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"{path}: {error}") from error
     _override(tree, environment or {})
+    _list_targets(tree)
     _refuse_unknown(tree, Settings, "")
     try:
         settings = msgspec.convert(tree, Settings)
@@ -80,6 +83,24 @@ def _override(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
         if not isinstance(target, dict):
             raise ConfigurationError(f"{name}: {section} is a list; set it in the file")
         target[key] = _parse(environment[name])
+
+
+def _list_targets(tree: dict[str, Any]) -> None:
+    """Turns tables ``[targets.NAME]`` into the list of targets: they change default targets, and add others to them."""
+    named = tree.get("targets")
+    if not isinstance(named, dict):
+        return
+    listed: dict[str, dict[str, Any]] = {target.name: msgspec.to_builtins(target) for target in DEFAULT_TARGETS}
+    for name, entry in named.items():
+        if not isinstance(entry, dict):
+            raise ConfigurationError(f"targets.{name} is not a table")
+        if entry.get("name", name) != name:
+            raise ConfigurationError(f"targets.{name}.name is {entry['name']!r}; leave it out: the table has the name")
+        _refuse_unknown(entry, Target, f"targets.{name}.")
+        listed[name] = {**listed.get(name, {}), **entry, "name": name}
+        if missing := [field for field in _REQUIRED_OF_TARGETS if field not in listed[name]]:
+            raise ConfigurationError(f"targets.{name}.{missing[0]} is missing")
+    tree["targets"] = list(listed.values())
 
 
 def _parse(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""``[[targets]]``: predicted quantities, each with its label rule and its models."""
+"""``[targets.NAME]`` or ``[[targets]]``: predicted quantities, each with its label rule and its models."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
