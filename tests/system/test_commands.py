@@ -63,10 +63,18 @@ def folding(it: Cluster) -> None:
     )
 
 
-OF_A_BUSY_MACHINE = ("is overlapping", "Task timed out!", "make sure it's hanging before restart")
+OF_A_BUSY_MACHINE = (
+    "is overlapping",
+    "Task timed out!",
+    "make sure it's hanging before restart",
+    "Thread keepalive is not responding",
+)
 """Remarks of Faust: one of its timers was late, or a rebalance took longer than a session."""
 # Longer than a pause of a busy machine, and shorter than the watchdog waits for a rebalance.
-PATIENT: Final = {"HEADRACE_ENGINE__SESSION_TIMEOUT_S": str(scaled(6.0))}
+PATIENT: Final = {
+    "HEADRACE_ENGINE__SESSION_TIMEOUT_S": str(scaled(20.0)),
+    "HEADRACE_ENGINE__WATCHDOG_S": str(scaled(45.0)),
+}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
