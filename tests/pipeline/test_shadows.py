@@ -11,6 +11,7 @@ from streams.contract.errors import RejectedRecord
 from streams.contract.events import decode_event
 from streams.contract.experiment import Experiment
 from streams.contract.records import NO_SOURCE, LoggedDecision
+from streams.contract.settings.policies import CONTROLS
 from streams.contract.topics import CLICKSTREAM, DECISIONS
 from streams.core.retrieval.shortlist import SOURCE_NAMES
 from streams.testing import Pipeline
@@ -107,7 +108,7 @@ def test_popular_shows_what_is_popular_in_the_whole_shop_whoever_looks() -> None
     assert len({tuple(sorted(each.shortlist)) for each in popular if each.event_id not in asked}) <= 25
 
 
-def test_ranked_shows_the_first_items_of_a_shortlist_without_a_model_and_others_share_theirs() -> None:
+def test_ranked_shows_the_first_items_of_a_shortlist_without_a_model_and_those_that_learn_share_theirs() -> None:
     by_event: dict[str, dict[str, LoggedDecision]] = defaultdict(dict)
     for is_shadow in (False, True):
         for decision in logged(shadowed(500), shadow=is_shadow):
@@ -119,8 +120,10 @@ def test_ranked_shows_the_first_items_of_a_shortlist_without_a_model_and_others_
         assert decision.propensities == [1.0] * len(decision.slate)
     differ = 0
     for decisions in by_event.values():
-        lists = [each.shortlist for name, each in decisions.items() if name not in ("ranked", "popular")]
+        lists = [each.shortlist for name, each in decisions.items() if name not in CONTROLS]
         assert all(shortlist == lists[0] for shortlist in lists)
+        if {"ranked", "random"} <= decisions.keys():
+            assert decisions["ranked"].shortlist == decisions["random"].shortlist
         differ += bool(lists) and "ranked" in decisions and decisions["ranked"].shortlist != lists[0]
     # The reward model picks the others', as soon as there is one.
     assert differ > 20

@@ -83,8 +83,8 @@ POLICY_TYPES: Final[dict[str, type[Policy]]] = {each.__struct_config__.tag: each
 """Kind to its configuration."""
 
 CONTROLS: Final[dict[str, Policy]] = {RANDOM: Uniform(), RANKED: Ranked(floor=0.0), POPULAR: Ranked(floor=0.0)}
-"""Policies that learn nothing, to compare with: the shopper's shortlist in random order, and in its own order; and the
-most popular items of the whole shop, for every shopper alike."""
+"""Policies that learn nothing, to compare with: a shortlist that no model has picked, in random order, and in its own;
+and the most popular items of the whole shop, for every shopper alike."""
 
 DEFAULT_POLICIES: Final[dict[str, Policy]] = {
     BANDIT: SquareCB(),

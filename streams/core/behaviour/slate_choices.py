@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from streams.contract.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from streams.contract.events import MAX_CANDIDATES
 from streams.contract.settings import Settings
-from streams.contract.settings.policies import learner_of
-from streams.contract.topics import POPULAR, RANDOM, RANKED
+from streams.contract.settings.policies import CONTROLS, learner_of
+from streams.contract.topics import POPULAR, RANDOM
 from streams.core.policies.choice import Deciding, decide
 from streams.core.policies.preranking import preranked_shortlists
 from streams.core.policies.q_agent import action_masks
@@ -163,16 +163,16 @@ class Chooser:
         return found, names, [*map(_by_rule, requests, dropped)]
 
     def _retrieved(self, contexts: Sequence[DecisionContext], policies: Sequence[str]) -> list[Shortlist]:
-        """Returns the shortlist of each context; those of the controls ``ranked`` and ``popular`` know no model."""
+        """Returns the shortlist of each context; those of the controls know no model."""
         item_table, size = self._item_table, self._settings.decisions.shortlist
         model = self._models.rewards[self._scored_by]
         found: dict[int, Shortlist] = {}
-        ranked = [place for place, policy in enumerate(policies) if policy == RANKED or model is UNTRAINED]
-        learned = [place for place, policy in enumerate(policies) if policy not in (RANKED, POPULAR)]
-        if model is not UNTRAINED:
-            chosen = preranked_shortlists(item_table, [contexts[place] for place in learned], size, model)
-            found |= zip(learned, chosen, strict=True)
-        found |= zip(ranked, shortlists(item_table, [contexts[place] for place in ranked], size), strict=True)
+        is_plain = [policy in CONTROLS or model is UNTRAINED for policy in policies]
+        plain = [place for place, is_so in enumerate(is_plain) if is_so]
+        learned = [place for place, is_so in enumerate(is_plain) if not is_so]
+        found |= zip(plain, shortlists(item_table, [contexts[place] for place in plain], size), strict=True)
+        chosen = preranked_shortlists(item_table, [contexts[place] for place in learned], size, model)
+        found |= zip(learned, chosen, strict=True)
         for place, policy in enumerate(policies):
             if policy == POPULAR:
                 found[place] = popular_shortlist(item_table, contexts[place], size)
