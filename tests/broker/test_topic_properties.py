@@ -32,6 +32,14 @@ def set_properties(client: AdminClient, topic: str, properties: Mapping[str, str
     for future in client.incremental_alter_configs([changed]).values():
         future.result()
 
+    # The controller has written it down; the broker follows when it has read that.
+    def are_set() -> bool:
+        [future] = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        known = future.result()
+        return all(known[name].value == value for name, value in properties.items())
+
+    wait_until(are_set)
+
 
 def run_commands(client: AdminClient, text: str) -> list[str]:
     """Does what the commands in a message say, and returns their topics."""
