@@ -21,6 +21,8 @@ from streams.engine.topic_configs import read_topic_configs
 _ANSWER_S: Final = 3.0
 """Of one try: the client waits for a leader with what it knew of the cluster when it began."""
 _CREATION_TIMEOUT_S: Final = 30.0
+_LEADERS_TIMEOUT_S: Final = 120.0
+"""For all partitions of new topics: a busy broker makes their files one after the other."""
 _POLL_S: Final = 0.1
 
 
@@ -124,14 +126,14 @@ def wait_until_led(client: AdminClient, created: Sequence[Topic]) -> None:
     """Waits until the partitions of new topics have leaders; a cluster reports "created" before that.
 
     Raises:
-        RefusedStart: A partition has no leader after 30 s.
+        RefusedStart: A partition has no leader after two minutes.
     """
     pending = {
         TopicPartition(topic.name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # ships no types for it
         for topic in created
         for number in range(topic.partitions)
     }
-    deadline_s = monotonic() + _CREATION_TIMEOUT_S
+    deadline_s = monotonic() + _LEADERS_TIMEOUT_S
     while pending:
         for place, future in client.list_offsets(pending, request_timeout=_ANSWER_S).items():
             try:
