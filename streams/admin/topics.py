@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from streams.brokers.cluster import partition_counts
@@ -19,7 +18,7 @@ from streams.engine.reachability import is_unauthorised, unauthorised
 from streams.engine.topic_configs import read_topic_configs
 
 _ANSWER_S: Final = 3.0
-"""Of one try: the client waits for a leader with what it knew of the cluster when it began."""
+"""Of one try."""
 _CREATION_TIMEOUT_S: Final = 30.0
 _LEADERS_TIMEOUT_S: Final = 120.0
 """For all partitions of new topics: a busy broker makes their files one after the other."""
@@ -128,19 +127,25 @@ def wait_until_led(client: AdminClient, created: Sequence[Topic]) -> None:
     Raises:
         RefusedStart: A partition has no leader after two minutes.
     """
-    pending = {
-        TopicPartition(topic.name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # ships no types for it
-        for topic in created
-        for number in range(topic.partitions)
-    }
     deadline_s = monotonic() + _LEADERS_TIMEOUT_S
-    while pending:
-        for place, future in client.list_offsets(pending, request_timeout=_ANSWER_S).items():
-            try:
-                future.result()
-                del pending[place]
-            except KafkaException as error:
-                if monotonic() > deadline_s:
-                    raise RefusedStart(f"{place.topic}[{place.partition}] has no leader: {error}") from error
-        if pending:
-            sleep(_POLL_S)
+    # Asked of the cluster: a client that lists offsets may go on with what it knew before the topics were made.
+    while leaderless := _leaderless(client, created):
+        if monotonic() > deadline_s:
+            raise RefusedStart(f"{leaderless[0]} has no leader")
+        sleep(_POLL_S)
+
+
+def _leaderless(client: AdminClient, created: Sequence[Topic]) -> list[str]:
+    """Names the partitions of topics that have no leader yet."""
+    try:
+        topics = client.list_topics(timeout=_ANSWER_S).topics
+    except KafkaException:
+        topics = {}
+    led = {
+        (name, number)
+        for name, topic in topics.items()
+        for number, partition in topic.partitions.items()
+        if partition.leader >= 0 and partition.error is None
+    }
+    wanted = [(topic.name, number) for topic in created for number in range(topic.partitions)]
+    return [f"{name}[{number}]" for name, number in wanted if (name, number) not in led]
