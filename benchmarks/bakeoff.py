@@ -10,7 +10,6 @@ once and in batches of 400 decisions. The page has the tables; what is in the fo
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from math import exp, log
 from pathlib import Path
 from statistics import mean
@@ -21,12 +20,13 @@ import numpy as np
 
 from benchmarks.classification import SETS, Classification
 from benchmarks.peers import vowpal_wabbit
+from benchmarks.runs import interval, results
 from streams.contract.settings.policies import POLICY_TYPES
 from streams.core.policies.policy import Policy
 from streams.core.policies.registry import new_policy
 from streams.core.policies.reward_models import RewardModel
 from streams.evaluation.laboratory.run import run
-from streams.evaluation.laboratory.study import GRIDS, configuration, half_width, is_end_of_grid
+from streams.evaluation.laboratory.study import GRIDS, configuration, is_end_of_grid
 from streams.evaluation.laboratory.worlds import N_ARMS, N_FEATURES, WORLDS, Drift, World
 
 
@@ -173,15 +173,14 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="write the tables to this file, as Markdown")
     parser.add_argument("--processes", type=int, help="that play at once; by default one for each core")
     arguments = parser.parse_args()
-    arguments.results.mkdir(parents=True, exist_ok=True)
 
     def played(players: Iterable[Player], worlds: Worlds, first_seed: int, seeds: int = SEEDS) -> Played:
         settings = [Setting(*world, delay) for world in worlds for delay in DELAYS]
         jobs = [
             Job(player, setting, first_seed, seeds, arguments.decisions) for setting in settings for player in players
         ]
-        results = _results(jobs, arguments.results, arguments.processes)
-        return {setting: {job.player: results[job] for job in jobs if job.setting == setting} for setting in settings}
+        found = results(jobs, play, arguments.results, arguments.processes)
+        return {setting: {job.player: found[job] for job in jobs if job.setting == setting} for setting in settings}
 
     tried = played(_grid(), CHOOSING, _FIRST_CHOOSING)
     scores = relative(tried)
@@ -225,15 +224,6 @@ def _grid() -> list[Player]:
 def _vw_explorations() -> list[Player]:
     tried = vowpal_wabbit.EXPLORATIONS.items()
     return [Player(VW, value, explores=explores) for explores, (_, values) in tried for value in values]
-
-
-def _results(jobs: Sequence[Job], folder: Path, processes: int | None) -> dict[Job, dict[str, Any]]:
-    missing = [job for job in jobs if not (folder / job.name).exists()]
-    with ProcessPoolExecutor(processes) as pool:
-        for number, (job, result) in enumerate(zip(missing, pool.map(play, missing), strict=True), 1):
-            (folder / job.name).write_text(json.dumps(result), "utf-8")
-            print(f"{number} of {len(missing)} {job.name}", flush=True)
-    return {job: json.loads((folder / job.name).read_text("utf-8")) for job in jobs}
 
 
 def relative(played: Played) -> dict[Player, float]:
@@ -382,7 +372,7 @@ def _table(played: Played) -> Iterator[str]:
     yield "| world | delay | " + " | ".join(player.label for player in players) + " |"
     yield "|---|---|" + "---|" * len(players)
     for setting, by_player in played.items():
-        cells = [_interval(by_player[player]["regret"]) for player in players]
+        cells = [interval(by_player[player]["regret"], 0) for player in players]
         yield f"| {setting.label} | {setting.delay} | " + " | ".join(cells) + " |"
 
 
@@ -465,11 +455,6 @@ def _prices(tables: Tables) -> Iterator[str]:
     for setting, floor_alone in tables.prices.items():
         regrets = [f"{mean(confirmed[setting][player]['regret']):,.0f}" for player in players]
         yield f"| {setting.label} | {floor_alone:,.0f} | {' | '.join(regrets)} |"
-
-
-def _interval(values: Sequence[float]) -> str:
-    [half] = half_width(np.array(values)[:, None])
-    return f"{mean(values):,.0f} ± {half:,.0f}"
 
 
 if __name__ == "__main__":

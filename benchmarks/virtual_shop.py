@@ -8,41 +8,34 @@ has.
 """
 
 import argparse
-import json
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from producers.publisher import OnDelivered
+from benchmarks.memory_loop import MemoryLoop
+from benchmarks.runs import interval, results
 from producers.simulator.attainable import measure_attainable
 from producers.simulator.catalogue import list_items
 from producers.simulator.closed_loop import fit_to_workers
 from producers.simulator.ground_truth import POSITION_DECAY, click_probabilities
 from producers.simulator.parameters import SimulationParameters
 from producers.simulator.population import draw_population
-from producers.simulator.recommendation_reader import Claims
 from producers.simulator.shopper import Shown, Sight
 from producers.simulator.simulation import Simulation
 from streams.contract.catalogue import encode_catalogue_item
-from streams.contract.events import Event
 from streams.contract.outputs import Output
-from streams.contract.records import LoggedDecision, decode_logged_decision
+from streams.contract.records import LoggedDecision
 from streams.contract.settings import Settings, load_settings
 from streams.contract.settings.policies import Learned
 from streams.contract.topics import CATALOGUE, DECISIONS, PREDICTIONS, RANDOM, RECOMMENDATIONS
 from streams.demo.shares import with_demo_shares
 from streams.demo.simulator import with_demo_clock
-from streams.evaluation.laboratory.study import half_width
-from streams.testing.pipeline import Pipeline
-from streams.testing.worker import MemoryWorker
+from streams.testing import MemoryRecord, MemoryWorker, Pipeline
 
 LEARN_EVERY: Final = 400
 """Events between two steps of Items and Learning: models are as far behind as those of a busy worker."""
@@ -87,57 +80,32 @@ class Played(NamedTuple):
     cpu_s: float
 
 
-class MemoryShop(Claims):
-    """Broker and workers in memory, as the simulation sees them: where it publishes, and what it waits for.
+class MemoryShop(MemoryLoop):
+    """The loop of one run, which forgets what nobody reads any more.
 
-    Behaviour folds when no shopper can go on without a decision; Items and Learning follow after each
-    :data:`LEARN_EVERY` events.
+    Items and Learning follow Behaviour after each :data:`LEARN_EVERY` events.
     """
 
-    failed = 0
-
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self.pipeline = Pipeline(settings)
-        self.partitions = settings.kafka.partitions
+        super().__init__(Pipeline(settings))
         self.decided: dict[str, LoggedDecision] = {}
-        self._delivered: list[tuple[OnDelivered, int, int]] = []
-        self._published = 0
-        self._learned = 0
-        changelogs = {worker.fold.changelog for worker in self._workers}
-        self._forgotten = {RECOMMENDATIONS, PREDICTIONS, DECISIONS, *changelogs}
+        self._n_unlearned = 0
+        workers: tuple[MemoryWorker[Any, Any], ...] = (
+            self.pipeline.behaviour,
+            self.pipeline.items,
+            self.pipeline.learning,
+        )
+        self._forgotten = {RECOMMENDATIONS, PREDICTIONS, DECISIONS, *(worker.fold.changelog for worker in workers)}
 
-    @property
-    def _workers(self) -> tuple[MemoryWorker[Any, Any], ...]:
-        return self.pipeline.behaviour, self.pipeline.items, self.pipeline.learning
+    def published(self, partition: int, record: MemoryRecord) -> None:
+        self._n_unlearned += 1
 
-    def publish(self, event: Event, on_delivered: OnDelivered | None = None, *, partition: int | None = None) -> None:
-        number = self.pipeline.publish(event, partition)
-        self._published += 1
-        if on_delivered is not None:
-            self._delivered.append((on_delivered, number, len(self.pipeline.log[number]) - 1))
-
-    def poll(self, timeout_s: float) -> None:
-        delivered, self._delivered = self._delivered, []
-        for on_delivered, partition, offset in delivered:
-            on_delivered(partition, offset)
-
-    def wait_for_room(self, should_stop: Callable[[], bool] | None = None) -> bool:
-        return True
-
-    def flush(self, timeout_s: float) -> int:
-        self.wait(0)
-        return 0
-
-    def wait(self, timeout_s: float) -> None:
-        """Folds what was published, and offers what was decided."""
-        self.poll(0)
+    def fold(self) -> None:
         self.pipeline.behaviour.drain(_BATCH_RECORDS)
-        decisions = map(decode_logged_decision, self.pipeline.topics.values(DECISIONS))
-        self.decided = {decision.decision_id: decision for decision in decisions if not decision.shadow}
+        self.decided = {each.decision_id: each for each in self.pipeline.decisions() if not each.shadow}
         self.offer(self.pipeline.recommendations())
-        if self._published - self._learned >= LEARN_EVERY:
-            self._learned = self._published
+        if self._n_unlearned >= LEARN_EVERY:
+            self._n_unlearned = 0
             self.pipeline.learn(_BATCH_RECORDS)
             self.pipeline.refresh()
         for (topic, _), records in self.pipeline.topics.records.items():
@@ -231,7 +199,8 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{self.policy or 'together'}-{self.events}-{self.seed}.json"
+        observed = "-attainable" if self.attainable else ""
+        return f"{self.policy or 'together'}-{self.events}-{self.seed}{observed}.json"
 
     def play(self) -> dict[str, Any]:
         settings = with_demo_clock(load_settings())
@@ -253,23 +222,17 @@ def main() -> None:
     parser.add_argument("--attainable", action="store_true", help="measure an observer at the end of each run, too")
     parser.add_argument("--results", type=Path, default=Path("virtual-shop"), help="folder of runs that have ended")
     arguments = parser.parse_args()
-    arguments.results.mkdir(parents=True, exist_ok=True)
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     names = [None] if arguments.together else arguments.policies.split(",")
     jobs = [Job(name, arguments.events, seed, arguments.attainable) for seed in seeds for name in names]
-    missing = [job for job in jobs if not (arguments.results / job.name).exists()]
-    with ProcessPoolExecutor() as pool:
-        for number, (job, result) in enumerate(zip(missing, pool.map(Job.play, missing), strict=True), 1):
-            (arguments.results / job.name).write_text(json.dumps(result), "utf-8")
-            print(f"{number} of {len(missing)} {job.name}", file=sys.stderr, flush=True)
-    results = {job: json.loads((arguments.results / job.name).read_text("utf-8")) for job in jobs}
+    played = results(jobs, Job.play, arguments.results)
     by_policy: dict[str, list[Mapping[str, float]]] = {}
-    for job, result in results.items():
+    for job, result in played.items():
         for policy in sorted(result["quarters"]) if job.policy is None else [job.policy]:
             by_policy.setdefault(policy, []).append(result["quarters"][policy][-1])
     print("\n".join(table(by_policy)))
-    if rates := [result["attainable"] for result in results.values() if result["attainable"] is not None]:
-        print(f"\nan observer's slates from the whole shop: {_interval(rates)}")
+    if rates := [result["attainable"] for result in played.values() if result["attainable"] is not None]:
+        print(f"\nan observer's slates from the whole shop: {interval(rates, 3)}")
 
 
 def table(by_policy: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[str]:
@@ -279,23 +242,13 @@ def table(by_policy: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[st
     yield "|---|---|---|---|---|---|"
     shown = {policy: _rates(runs, "expected") for policy, runs in by_policy.items()}
     for policy, runs in by_policy.items():
-        others = [_interval(_rates(runs, name)) for name in ("random", "shortlist", "shop")]
+        others = [interval(_rates(runs, name), 3) for name in ("random", "shortlist", "shop")]
         behind = [own - other for own, other in zip(shown[first], shown[policy], strict=True)]
-        yield f"| {policy} | {_interval(shown[policy])} | {' | '.join(others)} | {_interval(behind)} |"
+        yield f"| {policy} | {interval(shown[policy], 3)} | {' | '.join(others)} | {interval(behind, 3)} |"
 
 
 def _rates(runs: Sequence[Mapping[str, float]], name: str) -> list[float]:
     return [run[name] / run["slots"] for run in runs]
-
-
-def _interval(values: Sequence[float]) -> str:
-    """Formats the mean with its 95 % interval over the seeds.
-
-    >>> _interval([0.2, 0.3])
-    '0.250 ± 0.635'
-    """
-    [half] = half_width(np.array(values)[:, None])
-    return f"{mean(values):.3f} ± {half:.3f}"
 
 
 if __name__ == "__main__":

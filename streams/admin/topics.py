@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from time import monotonic, sleep
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from streams.brokers.cluster import partition_counts
 from streams.contract.connection import client_configuration
 from streams.contract.errors import RefusedStart
-from streams.contract.settings import Settings
+from streams.contract.settings import Kafka, Settings
 from streams.contract.topic_config import Difference, differences, refusal, topic_config, unprefixed_topics
 from streams.contract.topics import Topic
 from streams.engine.reachability import is_unauthorised, unauthorised
@@ -118,34 +119,30 @@ def _create(client: AdminClient, missing: Sequence[Topic], settings: Settings) -
             if is_unauthorised(cause):
                 raise unauthorised(cause, kafka) from error
             raise RefusedStart(f"the cluster did not create {name}: {cause.str()}") from error
-    wait_until_led(client, missing)
+    wait_until_led(kafka, missing)
 
 
-def wait_until_led(client: AdminClient, created: Sequence[Topic]) -> None:
-    """Waits until the partitions of new topics have leaders; a cluster reports "created" before that.
+def wait_until_led(kafka: Kafka, created: Sequence[Topic]) -> None:
+    """Waits until the leaders of new topics answer; a cluster reports "created", and even names leaders, before that.
 
     Raises:
         RefusedStart: A partition has no leader after two minutes.
     """
-    deadline_s = monotonic() + _LEADERS_TIMEOUT_S
-    # Asked of the cluster: a client that lists offsets may go on with what it knew before the topics were made.
-    while leaderless := _leaderless(client, created):
-        if monotonic() > deadline_s:
-            raise RefusedStart(f"{leaderless[0]} has no leader")
-        sleep(_POLL_S)
-
-
-def _leaderless(client: AdminClient, created: Sequence[Topic]) -> list[str]:
-    """Names the partitions of topics that have no leader yet."""
-    try:
-        topics = client.list_topics(timeout=_ANSWER_S).topics
-    except KafkaException:
-        topics = {}
-    led = {
-        (name, number)
-        for name, topic in topics.items()
-        for number, partition in topic.partitions.items()
-        if partition.leader >= 0 and partition.error is None
+    pending = {
+        TopicPartition(topic.name, number): OffsetSpec.latest()  # type: ignore[no-untyped-call] # ships no types for it
+        for topic in created
+        for number in range(topic.partitions)
     }
-    wanted = [(topic.name, number) for topic in created for number in range(topic.partitions)]
-    return [f"{name}[{number}]" for name, number in wanted if (name, number) not in led]
+    deadline_s = monotonic() + _LEADERS_TIMEOUT_S
+    while pending:
+        # A new client each time: one can go on for ever with what it knew of the cluster before the topics were made.
+        client = AdminClient(client_configuration(kafka))
+        for place, future in client.list_offsets(pending, request_timeout=_ANSWER_S).items():
+            try:
+                future.result()
+                del pending[place]
+            except KafkaException as error:
+                if monotonic() > deadline_s:
+                    raise RefusedStart(f"{place.topic}[{place.partition}] has no leader: {error}") from error
+        if pending:
+            sleep(_POLL_S)

@@ -12,6 +12,9 @@ from streams.cli.base import Command, data_option, settings_of, settings_options
 if TYPE_CHECKING:
     from streams.contract.settings import Settings
 
+_LEAST_WEIGHT: Final = 0.005
+"""Of a model that is named: less is 0 % in print."""
+
 
 @click.command(
     cls=Command,
@@ -68,9 +71,6 @@ def _explain_decision(settings: "Settings", reference: str, slot: int, *, as_jso
             Console().print(visible(sentence), markup=False, highlight=False)
 
 
-_SHOWN: Final = 0.005
-
-
 def _show(explained: dict[str, Any]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -85,7 +85,7 @@ def _show(explained: dict[str, Any]) -> None:
             f"{reason['contribution']:+.2f} {reason['group']}: {reason['words']}" for reason in target["reasons"]
         )
         weights = sorted(target["weights"].items(), key=lambda each: -each[1])
-        by = ", ".join(f"{model} {weight:.0%}" for model, weight in weights if weight >= _SHOWN)
+        by = ", ".join(f"{model} {weight:.0%}" for model, weight in weights if weight >= _LEAST_WEIGHT)
         by = f"{by}; version {target['version']}" if target["version"] else "prior"
         expected = f"{target['amount']:.2f}" if "amount" in target else f"{target['probability']:.1%}"
         table.add_row(escape(name), expected, reasons or "none", by)

@@ -114,7 +114,7 @@ _Predictions = dict[str, tuple[Float64Array, NDArray[np.bool_]]]
 
 
 def _predictions(progress: Progress) -> _Predictions:
-    predictions: _Predictions = {_CHAMPION: (progress.champion, progress.alarms[:, -1])}
+    predictions: _Predictions = {_CHAMPION: (progress.served, progress.alarms[:, -1])}
     for column, model in enumerate(progress.models):
         predictions[model] = progress.probabilities[:, column], progress.alarms[:, column]
     return predictions

@@ -51,7 +51,7 @@ def permuted_weights(before: int, after: int, seed: int) -> Drifted:
 def with_handling(model: str, stream: Drifted, seed: int) -> Float64Array:
     """Returns the probabilities served by a target with this one model, with replacements, ``(n,)``."""
     target = Target(name="drifted", label="purchase", horizon_s=1, sampling_rate=1.0, prior=PRIOR, models=(model,))
-    return progressive_validation(target, stream.schema, stream.vectors, stream.labels, seed).champion
+    return progressive_validation(target, stream.schema, stream.vectors, stream.labels, seed).served
 
 
 def without_handling(model: str, stream: Drifted, seed: int) -> Float64Array:

@@ -30,7 +30,7 @@ class Progress(NamedTuple):
     Attributes:
         models: Names of the columns.
         probabilities: ``(n, n_models)``.
-        champion: What was served, the mixture's probability, ``(n,)``.
+        served: What was served, the mixture's probability, ``(n,)``.
         alarms: Whether a positive was predicted, at the threshold with the best F1 so far; what was served last,
             ``(n, n_models + 1)``.
         champions: Sequence of models of the greatest weight, as ``(first example, model)``.
@@ -38,7 +38,7 @@ class Progress(NamedTuple):
 
     models: tuple[str, ...]
     probabilities: Float64Array
-    champion: Float64Array
+    served: Float64Array
     alarms: NDArray[np.bool_]
     champions: tuple[tuple[int, str], ...]
 
@@ -68,7 +68,7 @@ def progressive_validation(
     order = np.argsort(known, kind="stable")
     due = np.searchsorted(known[order], np.arange(batch, n + 2 * batch, batch))
     target_models, scorers = TargetModels(target, schema, seed), Scorers([target], schema)
-    probabilities, champion = np.zeros((n, len(models))), np.zeros(n)
+    probabilities, said = np.zeros((n, len(models))), np.zeros(n)
     alarms = np.zeros((n, len(models) + 1), np.bool_)
     thresholds = [_Threshold() for _ in range(len(models) + 1)]
     champions: list[tuple[int, str]] = []
@@ -83,13 +83,13 @@ def progressive_validation(
             champions.append((start, heaviest))
         for column, model in enumerate(models):
             probabilities[rows, column] = scores[:, names.index(model)]
-        champion[rows] = scores[:, 0]
+        said[rows] = scores[:, 0]
         for row, score in zip(rows.tolist(), scores, strict=True):
             served[row] = Served(names, score)
         part = slice(start, min(start + batch, n))
         weights = np.ones(part.stop - start)
         for column, threshold in enumerate(thresholds):
-            given = probabilities[part, column] if column < len(models) else champion[part]
+            given = probabilities[part, column] if column < len(models) else said[part]
             alarms[part, column] = threshold.test_then_learn(given, labels[part], weights)
         for group in _alike(served, part):
             own = Served(served[group.start].models, np.stack([each.probabilities for each in served[group]]))
@@ -100,7 +100,7 @@ def progressive_validation(
         for parameters in _exported(target.name, target_models, version=part.stop, schema=schema):
             scorers.apply(parameters)
         advance(part.stop - start)
-    return Progress(models, probabilities, champion, alarms, tuple(champions))
+    return Progress(models, probabilities, said, alarms, tuple(champions))
 
 
 def _alike(served: Sequence[Served], part: slice) -> Iterator[slice]:

@@ -1,17 +1,19 @@
 """Headrace's topics on a real broker, made anew, so that one broker serves many tests."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from streams.admin.topics import wait_until_led
 from streams.contract.settings import Engine, Kafka
 from streams.contract.topic_config import topic_config
 from streams.contract.topics import Topic
-from tests.timeouts import HANG_S, Deadline
+from tests.timeouts import HANG_S, Deadline, wait_until
 
 
 def make_topics_anew(
@@ -36,7 +38,7 @@ def make_topics_anew(
             future.result()
         except KafkaException:
             continue  # A member of another test is not gone yet; nobody else commits in its group's name.
-    kafka = Kafka(replication_factor=replication)
+    kafka = Kafka(bootstrap_servers=servers, replication_factor=replication)
     requested = [
         NewTopic(
             topic.name,
@@ -48,7 +50,23 @@ def make_topics_anew(
     ]
     for future in client.create_topics(requested).values():
         future.result()
-    wait_until_led(client, topics)
+    wait_until_led(kafka, topics)
+
+
+def set_configs(client: AdminClient, kind: ResourceType, names: Iterable[str], values: Mapping[str, str]) -> None:
+    """Sets properties of topics or brokers, and waits until they have them."""
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in values.items()]
+    changed = [ConfigResource(kind, name, incremental_configs=entries) for name in names]
+    for future in client.incremental_alter_configs(changed).values():
+        future.result()
+
+    # The controller has written it down; each node follows when it has read that.
+    def are_set() -> bool:
+        asked = [ConfigResource(kind, each.name) for each in changed]
+        described = [future.result() for future in client.describe_configs(asked).values()]
+        return all(known[name].value == value for known in described for name, value in values.items())
+
+    wait_until(are_set)
 
 
 def delete_topics(client: AdminClient, names: set[str]) -> None:

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._config import ConfigResource
 
 from streams.contract.outputs import Output
 from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, PREDICTIONS, USERS_CHANGELOG, topics
 from streams.engine.transactions import TransactionalOutputs
-from tests.broker.fresh import make_topics_anew
+from tests.broker.fresh import make_topics_anew, set_configs
 from tests.broker.on_kafka import read_whole
 from tests.engine.supervised import PARTITIONS
-from tests.timeouts import HANG_S, wait_until
+from tests.timeouts import HANG_S
 
 pytestmark = pytest.mark.kafka
 
@@ -40,23 +40,10 @@ def servers(kafka: str) -> Iterator[str]:
 @contextmanager
 def without_verification(servers: str) -> Iterator[None]:
     client = AdminClient({"bootstrap.servers": servers})
-    nodes = client.list_topics(timeout=HANG_S).brokers
+    nodes = [str(node) for node in client.list_topics(timeout=HANG_S).brokers]
 
     def set_to(value: str) -> None:
-        entry = ConfigEntry(
-            "transaction.partition.verification.enable", value, incremental_operation=AlterConfigOpType.SET
-        )
-        changed = [ConfigResource(ConfigResource.Type.BROKER, str(node), incremental_configs=[entry]) for node in nodes]
-        for future in client.incremental_alter_configs(changed).values():
-            future.result()
-        # The controller has written it down; each node follows when it has read that.
-        wait_until(
-            lambda: all(of_node["transaction.partition.verification.enable"].value == value for of_node in described())
-        )
-
-    def described() -> Iterator[dict[str, ConfigEntry]]:
-        asked = [ConfigResource(ConfigResource.Type.BROKER, str(node)) for node in nodes]
-        return (future.result() for future in client.describe_configs(asked).values())
+        set_configs(client, ConfigResource.Type.BROKER, nodes, {"transaction.partition.verification.enable": value})
 
     set_to("false")
     try:

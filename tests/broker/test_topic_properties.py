@@ -7,14 +7,14 @@ from typing import Final
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from streams.admin.topics import create_topics
 from streams.contract.errors import RefusedStart
 from streams.contract.settings import Kafka, Settings
 from streams.contract.topics import CLICKSTREAM, USERS_CHANGELOG
-from tests.broker.fresh import delete_topics, make_topics_anew
+from tests.broker.fresh import delete_topics, make_topics_anew, set_configs
 from tests.system.cluster import Cluster
 from tests.system.test_commands import headrace, is_one_line
 from tests.timeouts import HANG_S, wait_until
@@ -25,20 +25,7 @@ COMMAND: Final = re.compile(r"--entity-name (\S+) --add-config ([^\s\"]+)")
 
 
 def set_properties(client: AdminClient, topic: str, properties: Mapping[str, str]) -> None:
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in properties.items()
-    ]
-    changed = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
-    for future in client.incremental_alter_configs([changed]).values():
-        future.result()
-
-    # The controller has written it down; the broker follows when it has read that.
-    def are_set() -> bool:
-        [future] = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
-        known = future.result()
-        return all(known[name].value == value for name, value in properties.items())
-
-    wait_until(are_set)
+    set_configs(client, ConfigResource.Type.TOPIC, [topic], properties)
 
 
 def run_commands(client: AdminClient, text: str) -> list[str]:

@@ -26,7 +26,7 @@ def test_no_label_changes_what_was_said_before_it_was_known() -> None:
     known = np.maximum(np.arange(400) - 64, 0)
     one, other = (progressive_validation(TARGET, SCHEMA, vectors, of, 0, known=known) for of in (labels, turned))
     assert one.probabilities[:264].tobytes() == other.probabilities[:264].tobytes()
-    assert one.champion[:264].tobytes() == other.champion[:264].tobytes()
+    assert one.served[:264].tobytes() == other.served[:264].tobytes()
     assert (one.probabilities[300:] != other.probabilities[300:]).all()
 
 
@@ -40,7 +40,7 @@ def test_what_is_said_before_anything_was_learned_is_the_prior() -> None:
 def test_it_learns_and_serves_a_mixture_of_the_members() -> None:
     vectors, labels = examples(1500)
     progress = progressive_validation(TARGET, SCHEMA, vectors, labels, 0)
-    assert auc(progress.champion[500:], labels[500:]) > 0.7
+    assert auc(progress.served[500:], labels[500:]) > 0.7
     assert {name for _, name in progress.champions} <= set(MEMBERS)
-    assert (progress.champion >= progress.probabilities.min(axis=1) - 1e-12).all()
-    assert (progress.champion <= progress.probabilities.max(axis=1) + 1e-12).all()
+    assert (progress.served >= progress.probabilities.min(axis=1) - 1e-12).all()
+    assert (progress.served <= progress.probabilities.max(axis=1) + 1e-12).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streams.contract.arrays import Float64Array
-from streams.core.policies.preranking import preranked_shortlists
+from streams.core.policies.preranking import prerank
 from streams.core.policies.reward_models import UNTRAINED, RewardModel
 from streams.core.policies.slate_features import FEATURES, padded, slate_features
 from streams.core.retrieval.context import decision_context
@@ -31,7 +31,7 @@ def estimates(trained: RewardModel) -> list[dict[int, float]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_shortlist_has_the_highest_estimates_of_all_that_is_proposed_best_first(seed: int) -> None:
     trained = model(seed)
-    found = preranked_shortlists(TABLE, CONTEXTS, SIZE, trained)
+    found = prerank(TABLE, CONTEXTS, SIZE, trained).shortlists
     for shortlist, of_item in zip(found, estimates(trained), strict=True):
         assert len(of_item) > 2 * SIZE
         chosen = [of_item[item] for item in shortlist.items]
@@ -42,7 +42,7 @@ def test_the_shortlist_has_the_highest_estimates_of_all_that_is_proposed_best_fi
 def test_an_item_keeps_the_source_that_proposed_it() -> None:
     proposed, found = shortlists(TABLE, CONTEXTS, MAX_PROPOSED), set()
     for seed in range(5):
-        chosen = preranked_shortlists(TABLE, CONTEXTS, SIZE, model(seed))
+        chosen = prerank(TABLE, CONTEXTS, SIZE, model(seed)).shortlists
         for shortlist, all_of_them in zip(chosen, proposed, strict=True):
             sources = dict(zip(all_of_them.items, all_of_them.sources, strict=True))
             assert [sources[item] for item in shortlist.items] == shortlist.sources
@@ -51,12 +51,19 @@ def test_an_item_keeps_the_source_that_proposed_it() -> None:
 
 
 def test_a_context_has_the_same_shortlist_in_any_batch() -> None:
-    together = preranked_shortlists(TABLE, CONTEXTS, SIZE, model(2))
-    assert together == [preranked_shortlists(TABLE, [each], SIZE, model(2))[0] for each in CONTEXTS]
-    assert preranked_shortlists(TABLE, [], SIZE, model(2)) == []
+    together = prerank(TABLE, CONTEXTS, SIZE, model(2)).shortlists
+    assert together == [prerank(TABLE, [each], SIZE, model(2)).shortlists[0] for each in CONTEXTS]
+    assert prerank(TABLE, [], SIZE, model(2)).shortlists == []
+
+
+@pytest.mark.parametrize("size", [SIZE, 7])
+def test_the_features_are_those_of_the_shortlist_to_the_bit(size: int) -> None:
+    found = prerank(TABLE, CONTEXTS, size, model(4))
+    expected = slate_features(TABLE, CONTEXTS, padded(found.shortlists))
+    assert found.features.tobytes() == expected.tobytes()
 
 
 def test_a_shop_with_few_items_has_them_all() -> None:
     few = shop(5)
-    [shortlist] = preranked_shortlists(few, [decision_context(few, context(2))], SIZE, model(3))
+    [shortlist] = prerank(few, [decision_context(few, context(2))], SIZE, model(3)).shortlists
     assert sorted(few.ids[item] for item in shortlist.items) == ["item-0", "item-1", "item-3", "item-4"]

@@ -9,7 +9,7 @@ echoes the decision that was made here at the recorded event.
 """
 
 import gzip
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
@@ -19,18 +19,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.publisher import OnDelivered
+from benchmarks.memory_loop import MemoryLoop
 from producers.simulator.parameters import SimulationParameters
-from producers.simulator.recommendation_reader import Claims
 from producers.simulator.simulation import Simulation
-from streams.contract.events import Event
 from streams.contract.fold import PARTITION_KEY
 from streams.contract.outputs import Output
 from streams.contract.records import ExampleBatch, LoggedDecision, decode_recommendation
 from streams.contract.topics import CLICKSTREAM, DECISIONS, EXAMPLES, RECOMMENDATIONS, USERS_CHANGELOG
 from streams.core.behaviour.row import UserRow
 from streams.core.policies.slate_features import PACKING
-from streams.testing import MemoryReader, MemoryWorker, Pipeline
+from streams.testing import MemoryReader, MemoryRecord, MemoryWorker, Pipeline
 
 BATCH_RECORDS: Final = 1000
 _JSON_TOPICS: Final = frozenset({"predictions", "recommendations", "experiments", "metrics"})
@@ -48,44 +46,19 @@ Entry = Published | None
 """A record, or ``None`` where the folds took all there was."""
 
 
-class _ClosedLoop(Claims):
-    """Publishes into topics in memory, and has everything folded whenever shoppers wait."""
+class _ClosedLoop(MemoryLoop):
+    """Keeps what is published, with a mark wherever everything was folded."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        super().__init__()
+        super().__init__(pipeline)
         self.entries: list[Entry] = []
-        self.failed = 0
-        self.partitions = len(pipeline.partitions)
-        self._pipeline = pipeline
-        self._delivered: list[tuple[OnDelivered, int, int]] = []
         self._recommendations = MemoryReader(pipeline.topics, RECOMMENDATIONS)
 
-    def publish(self, event: Event, on_delivered: OnDelivered | None = None, *, partition: int | None = None) -> None:
-        partition = self._pipeline.publish(event, partition)
-        record = self._pipeline.log[partition][-1]
+    def published(self, partition: int, record: MemoryRecord) -> None:
         self.entries.append(Published(partition, record.key, record.value or b""))
-        if on_delivered is not None:
-            self._delivered.append((on_delivered, partition, record.offset))
-
-    def poll(self, timeout_s: float) -> None:
-        delivered, self._delivered = self._delivered, []
-        for on_delivered, partition, offset in delivered:
-            on_delivered(partition, offset)
-
-    def wait_for_room(self, should_stop: Callable[[], bool] | None = None) -> bool:
-        return True
-
-    def flush(self, timeout_s: float) -> int:
-        self.poll(0)
-        return 0
-
-    def wait(self, timeout_s: float) -> None:
-        self.poll(0)
-        self.fold()
 
     def fold(self) -> None:
-        """Folds everything and hands out what was recommended."""
-        self._pipeline.run(BATCH_RECORDS)
+        self.pipeline.run(BATCH_RECORDS)
         self.entries.append(None)
         self.offer(map(decode_recommendation, self._recommendations.take()))
 

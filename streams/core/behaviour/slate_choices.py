@@ -14,7 +14,7 @@ from streams.contract.settings import Settings
 from streams.contract.settings.policies import CONTROLS, learner_of
 from streams.contract.topics import POPULAR, RANDOM
 from streams.core.policies.choice import Deciding, decide
-from streams.core.policies.preranking import preranked_shortlists
+from streams.core.policies.preranking import prerank
 from streams.core.policies.q_agent import action_masks
 from streams.core.policies.reward_models import UNTRAINED, PolicyModels
 from streams.core.policies.slate_features import N_FEATURES, PACKING, SLOT_PACKING, padded, slate_features
@@ -108,6 +108,21 @@ class SlateChoice(msgspec.Struct, frozen=True, gc=False):
     categories: list[str | None]
 
 
+class _Listed(NamedTuple):
+    """Shortlists of requests of one shape.
+
+    Attributes:
+        names: Of their items.
+        left_out: Rule to the items that it kept out of each.
+        features: Of each item, ``(n_decisions, width, N_FEATURES)``.
+    """
+
+    shortlists: list[Shortlist]
+    names: list[list[str]]
+    left_out: list[dict[str, list[str]]]
+    features: Float64Array
+
+
 class Chooser:
     """Choices by every policy.
 
@@ -137,56 +152,57 @@ class Chooser:
             choices.update(zip(places, made, strict=True))
         return [choices[place] for place in range(len(requests))]
 
-    def _list(
-        self, requests: Sequence[DecisionRequest], policies: Sequence[str], *, is_given: bool
-    ) -> tuple[list[Shortlist], list[list[str]], list[dict[str, list[str]]]]:
-        """Returns the shortlist of each request, the names of its items, and those that rules left out."""
+    def _given(self, requests: Sequence[DecisionRequest], policies: Sequence[str], width: int) -> _Listed:
+        """Lists the candidates of the callers."""
         item_table = self._item_table
-        if is_given:
-            given = [each.candidates or () for each in requests]
-            names = [
-                item_table.listing.accepted([item for item in items if item not in each.excluded])
-                for each, items in zip(requests, given, strict=True)
-            ]
-            dropped = [
-                [item for item in items if item not in kept] if len(kept) < len(items) else []
-                for items, kept in zip(given, names, strict=True)
-            ]
-            for place, policy in enumerate(policies):
-                if policy == POPULAR:
-                    names[place] = most_popular_first(item_table, names[place])
-            found = [given_shortlist(item_table, each) for each in names]
-            return found, names, [*map(_by_rule, requests, dropped)]
-        found = self._retrieved([each.context for each in requests], policies)
-        names = [[*map(item_table.ids.__getitem__, each.items)] for each in found]
-        dropped = [[*map(item_table.ids.__getitem__, each.left_out)] for each in found]
-        return found, names, [*map(_by_rule, requests, dropped)]
+        given = [each.candidates or () for each in requests]
+        names = [
+            item_table.listing.accepted([item for item in items if item not in each.excluded])
+            for each, items in zip(requests, given, strict=True)
+        ]
+        dropped = [
+            [item for item in items if item not in kept] if len(kept) < len(items) else []
+            for items, kept in zip(given, names, strict=True)
+        ]
+        for place, policy in enumerate(policies):
+            if policy == POPULAR:
+                names[place] = most_popular_first(item_table, names[place])
+        found = [given_shortlist(item_table, each) for each in names]
+        features = slate_features(item_table, [each.context for each in requests], padded(found, width))
+        return _Listed(found, names, [*map(_by_rule, requests, dropped)], features)
 
-    def _retrieved(self, contexts: Sequence[DecisionContext], policies: Sequence[str]) -> list[Shortlist]:
-        """Returns the shortlist of each context; those of the controls know no model."""
+    def _retrieved(self, requests: Sequence[DecisionRequest], policies: Sequence[str]) -> _Listed:
+        """Lists what retrieval proposes; shortlists of the controls know no model."""
         item_table, size = self._item_table, self._settings.decisions.shortlist
         model = self._models.rewards[self._scored_by]
-        found: dict[int, Shortlist] = {}
+        contexts = [each.context for each in requests]
         is_plain = [policy in CONTROLS or model is UNTRAINED for policy in policies]
         plain = [place for place, is_so in enumerate(is_plain) if is_so]
         learned = [place for place, is_so in enumerate(is_plain) if not is_so]
-        found |= zip(plain, shortlists(item_table, [contexts[place] for place in plain], size), strict=True)
-        chosen = preranked_shortlists(item_table, [contexts[place] for place in learned], size, model)
-        found |= zip(learned, chosen, strict=True)
-        for place, policy in enumerate(policies):
-            if policy == POPULAR:
+        of_plain = [contexts[place] for place in plain]
+        found = dict(zip(plain, shortlists(item_table, of_plain, size), strict=True))
+        for place in plain:
+            if policies[place] == POPULAR:
                 found[place] = popular_shortlist(item_table, contexts[place], size)
-        return [found[place] for place in range(len(contexts))]
+        chosen = prerank(item_table, [contexts[place] for place in learned], size, model)
+        features = np.empty((len(requests), MAX_ITEMS, N_FEATURES))
+        features[plain] = slate_features(item_table, of_plain, padded([found[place] for place in plain]))
+        features[learned] = chosen.features
+        found |= zip(learned, chosen.shortlists, strict=True)
+        lists = [found[place] for place in range(len(requests))]
+        names = [[*map(item_table.ids.__getitem__, each.items)] for each in lists]
+        dropped = [[*map(item_table.ids.__getitem__, each.left_out)] for each in lists]
+        return _Listed(lists, names, [*map(_by_rule, requests, dropped)], features)
 
     def _choose_alike(
         self, shape: _Shape, requests: Sequence[DecisionRequest], policies: Sequence[str]
     ) -> list[SlateChoice]:
-        contexts = [each.context for each in requests]
-        candidates, names, left_out = self._list(requests, policies, is_given=shape.is_given)
+        candidates, names, left_out, features = (
+            self._given(requests, policies, shape.width) if shape.is_given else self._retrieved(requests, policies)
+        )
         most = self._settings.decisions.rules.max_per_category
         categories = [self._item_table.category_names(each) if most else [] for each in names]
         listed = padded(candidates, shape.width)
-        features = slate_features(self._item_table, contexts, listed)
         masks = None if shape.is_given else action_masks(listed.sources)
         chosen = decide(
             policies,

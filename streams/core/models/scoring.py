@@ -53,6 +53,7 @@ class Scorers:
         self._champions: dict[str, str] = {target.name: target.models[0] for target in targets}
         self._weights: dict[str, Mapping[str, float]] = {}
         self._versions: dict[str, int] = {}
+        self._mixtures: dict[str, Mapping[str, float]] = {}
 
     def apply(self, parameters: Parameters) -> bool:
         """Applies a record of the models topic if it is of these targets and schema, and scores trial rows."""
@@ -81,6 +82,7 @@ class Scorers:
             self._versions[target.name] = parameters.version
             if parameters.weights or parameters.champion:
                 self._weights[target.name] = parameters.weights or {parameters.model: 1.0}
+        self._mixtures[target.name] = self._mixture_of(target.name)
         return True
 
     def champion(self, target: str) -> str:
@@ -95,8 +97,11 @@ class Scorers:
         models = self._all(target)
         return [MIXTURE, *models] if len(models) > 1 else list(models)
 
-    def mixture(self, target: str) -> dict[str, float]:
+    def mixture(self, target: str) -> Mapping[str, float]:
         """Returns the weights in what serves, of the models that can be scored; they sum to 1."""
+        return self._mixtures.get(target, {})
+
+    def _mixture_of(self, target: str) -> dict[str, float]:
         weights = self._weights.get(target, {})
         own = {name: weights.get(name, 0.0) for name in self._all(target) if (target, name) in self._models}
         total = float_sum(own.values())
@@ -209,7 +214,7 @@ class Scorers:
 
     def _contributions(self, target: str, vectors: ScaledVectors) -> Float64Array | None:
         """Returns each feature's contribution to the log-odds of what is served, ``(n, n_features)``."""
-        weights = self.mixture(target)
+        weights = dict(self.mixture(target))
         if blended := weights.pop(BLEND, 0.0):
             for name, array in self._models[target, BLEND].arrays.items():
                 if (target, name) in self._models:

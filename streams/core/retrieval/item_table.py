@@ -189,6 +189,8 @@ class ItemTable:
     def apply(self, summaries: Iterable[ItemSummary]) -> None:
         """Applies records of the global table, in order; of several summaries of an item the last one counts."""
         latest = list({summary.item_id: summary for summary in summaries}.values())
+        if not latest:
+            return
         for begin in range(0, len(latest), _CHUNK_ITEMS):
             self._apply(latest[begin : begin + _CHUNK_ITEMS])
             if len(self) > self._max_items:

@@ -89,7 +89,7 @@ def evaluate_policy(settings: Settings, log: Path, options: Options) -> dict[str
         raise UnreadableSource(f"{log} allows no estimate of {options.policy}. {reasons}")
     report = {"policy": options.policy, **report, "estimates": {name: each.report() for name, each in judged.items()}}
     if options.against:
-        report["against"] = differences(evaluated[0], evaluated[1:], users, rules)
+        report["against"] = differences(evaluated[0], judged, evaluated[1:], users, rules)
     return report
 
 

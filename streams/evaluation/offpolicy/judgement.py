@@ -1,6 +1,6 @@
 """Judgement of estimates: which are refused, and the intervals of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from streams.evaluation.offpolicy.betting import betting_interval
@@ -176,16 +176,22 @@ def _around(interval: list[float], value: float) -> list[float]:
 
 
 def differences(
-    first: Evaluated, others: Sequence[Evaluated], users: Int64Array, rules: Rules
+    first: Evaluated,
+    judged: Mapping[str, Estimated | Refused],
+    others: Sequence[Evaluated],
+    users: Int64Array,
+    rules: Rules,
 ) -> dict[str, dict[str, Any]]:
     """Compares a policy with others on the same decisions.
 
     The intervals are by empirical likelihood; those of one estimator hold for all the policies at once.
 
+    Args:
+        judged: What :func:`judge` made of the first.
+
     Returns:
         Other policy to estimator to the policy's value less that of the other, or the reason of its refusal.
     """
-    judged = judge(first, users, rules)
     of_others = [judge(other, users, rules) for other in others]
     found: dict[str, dict[str, Any]] = {other.name: {} for other in others}
     for group in first.groups:
